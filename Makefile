@@ -1,0 +1,67 @@
+# Everything that is done with this tree. It needs Go, git, make and a C compiler (for the race detector); the tests
+# also want redis-server, which `make test` installs through apt where it is absent, and two tools that it builds.
+
+GO        ?= go
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT    ?= $(shell git rev-parse -q --verify HEAD 2>/dev/null || echo unknown)
+LDFLAGS    = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+TOOLS     := $(CURDIR)/.cache/bin
+FUZZTIME  ?= 30s
+
+# Servers that the tests run against, at the versions that the tests were written for.
+RCLONE    := github.com/rclone/rclone@v1.76.0
+VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.8.0
+
+.DEFAULT_GOAL := build
+.PHONY: build demo test lint unit acceptance bench fuzz tools redis clean
+
+build: ## bin/offload
+	$(GO) build -ldflags '$(LDFLAGS)' -o bin/offload ./cmd/offload
+
+demo: build ## the main job between two played clouds; needs no account and no server
+	./bin/offload demo
+
+test: lint tools redis ## what CI runs: linters and all tests under the race detector, with real servers
+	OFFLOAD_ACCEPTANCE=1 $(GO) test -race -timeout 40m ./...
+
+unit: ## the tests without the real servers' ones
+	$(GO) test ./cmd/... ./configs/... ./jobs/... ./quota/... ./transfer/... ./internal/...
+
+lint: ## formatting, vet, staticcheck (staticcheck.conf says what and why)
+	@bad=$$(gofmt -l .); \
+	 if [ -n "$$bad" ]; then echo "not formatted, run gofmt -w on:"; echo "$$bad"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+acceptance: tools redis ## the long form: all of GOROOT/src and a 1 GiB file
+	OFFLOAD_ACCEPTANCE=1 OFFLOAD_FULL=1 $(GO) test -v -count=1 -timeout 120m ./test/acceptance
+
+bench: tools redis ## benchmarks of the packages, then the program beside rclone move on the same remotes
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./configs/... ./jobs/... ./quota/... ./transfer/... ./internal/...
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./test/acceptance
+
+fuzz: ## every fuzz target for FUZZTIME
+	@grep -rl --include='*_test.go' '^func Fuzz' . | sort | while read -r f; do \
+	  for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$$f"); do \
+	    echo "$$name in $$(dirname $$f)"; \
+	    $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$(dirname $$f)" || exit 1; \
+	  done; \
+	done
+
+tools: $(TOOLS)/rclone $(TOOLS)/versitygw
+
+$(TOOLS)/rclone:
+	GOBIN=$(TOOLS) $(GO) install -ldflags '-s -w' $(RCLONE)
+
+$(TOOLS)/versitygw:
+	GOBIN=$(TOOLS) $(GO) install -ldflags '-s -w' $(VERSITYGW)
+
+redis: # RUNLEVEL=1 keeps the package from starting a server of its own
+	@command -v redis-server >/dev/null || { \
+	  command -v apt-get >/dev/null || { echo "redis-server is missing: install it, then run make again"; exit 1; }; \
+	  [ "$$(id -u)" = 0 ] && sudo= || sudo=sudo; \
+	  $$sudo apt-get update -q && $$sudo env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -q -y --no-install-recommends redis-server; }
+
+clean:
+	rm -rf bin .cache

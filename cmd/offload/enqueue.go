@@ -1,0 +1,50 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+)
+
+func (a *app) newEnqueue() *cli.Command {
+	return &cli.Command{
+		Name: "enqueue", Usage: "accept a job and print its ID", ArgsUsage: "SRC DST",
+		Description: `Checks the order, stores the job and prints its ID, and nothing else, on stdout. From then on the job is not
+forgotten, whatever is killed. A worker (offload worker, offload up) does it.`,
+		UsageText: `offload enqueue icloud: dropbox:Backup --delete-source verified
+id=$(offload enqueue icloud:Photos nas:photos) && offload jobs watch "$id"`,
+		Flags:  orderFlags(),
+		Action: func(c *cli.Context) error { return a.runEnqueue(c) },
+	}
+}
+
+func (a *app) runEnqueue(c *cli.Context) error {
+	cfg, log, err := a.settings(c, "warn")
+	if err != nil {
+		return err
+	}
+	if err := setUpRclone(c.Context, cfg, log); err != nil {
+		return err
+	}
+	order, err := a.readOrder(c, cfg)
+	if err != nil {
+		return err
+	}
+	p, err := open(c.Context, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer p.closeLogged()
+	if err := p.checkStore(c.Context); err != nil {
+		return err
+	}
+	job, err := p.jobs.Enqueue(c.Context, order)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return writeJSON(a.out, job)
+	}
+	fmt.Fprintln(a.out, job.ID)
+	return nil
+}

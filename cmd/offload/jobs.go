@@ -1,0 +1,256 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"offload/configs"
+	"offload/jobs"
+)
+
+// newJobs builds the commands that look at jobs and steer them.
+func (a *app) newJobs() *cli.Command {
+	list := &cli.Command{
+		Name: "list", Usage: "list jobs, newest first",
+		UsageText: "offload jobs list\noffload jobs list --state waiting --state paused --json",
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "state", Usage: "only jobs in `STATE` (may be repeated): " + strings.Join(flagValues("state"), ", ")},
+			&cli.StringFlag{Name: "account", Usage: "only jobs of account `NAME`"},
+			&cli.StringFlag{Name: "limit", Usage: "at most `N` jobs; default 50"},
+		},
+		Action: func(c *cli.Context) error { return a.runJobsList(c) },
+	}
+	one := func(name, usage, description string, action func(*cli.Context, *parts, string) error) *cli.Command {
+		return &cli.Command{
+			Name: name, Usage: usage, ArgsUsage: "ID", Description: description,
+			UsageText: "offload jobs " + name + " 01KB3Q7W5T0000000000000000",
+			Action:    func(c *cli.Context) error { return a.withJob(c, action) },
+		}
+	}
+	steer := func(name, usage, description string, verb func(*jobs.Service, context.Context, string) (jobs.Job, error)) *cli.Command {
+		return one(name, usage, description, func(c *cli.Context, p *parts, id string) error { return a.steerJob(c, p, id, verb) })
+	}
+	files := one("files", "list the files of a job with what became of each", "", a.runJobsFiles)
+	files.Flags = filesFlags()
+	files.UsageText = "offload jobs files 01KB3Q7W5T --outcome failed --outcome set_aside\noffload jobs files 01KB3Q7W5T --source kept --json"
+	return &cli.Command{
+		Name: "jobs", Usage: "look at jobs and steer them",
+		Description: "An ID may be shortened to its first characters, at least 6, as long as they are unique.",
+		Subcommands: []*cli.Command{
+			list,
+			one("show", "show one job", "", a.runJobsShow),
+			one("watch", "follow a job until it ends or waits", "Shows the job's progress. The exit status is that of the job. Ctrl-C ends the watching, not the job.", a.runJobsWatch),
+			files,
+			steer("pause", "stop a job after the files that have begun", "", (*jobs.Service).Pause),
+			steer("resume", "go on with a paused or waiting job", "", (*jobs.Service).Resume),
+			steer("cancel", "end a job for good; what was moved stays moved", "", (*jobs.Service).Cancel),
+			steer("retry", "do the failed files of an ended job again", "", (*jobs.Service).Retry),
+			one("remove", "forget an ended job; no file is touched", "", a.runJobsRemove),
+		},
+	}
+}
+
+// checkID refuses what can't be the ID of a job or the beginning of one. IDs are ULIDs.
+func checkID(id string) error {
+	const digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+	hint := "`offload jobs list` shows the IDs; the first 6 or more characters are enough"
+	for _, r := range strings.ToUpper(id) {
+		if !strings.ContainsRune(digits, r) {
+			return usageError(hint, "%s is no job ID", configs.Quote(id))
+		}
+	}
+	if len(id) < 6 || len(id) > 26 {
+		return usageError(hint, "%s is no job ID: those have 26 characters", configs.Quote(id))
+	}
+	return nil
+}
+
+// withJob checks the ID before anything is opened and runs the action.
+func (a *app) withJob(c *cli.Context, action func(*cli.Context, *parts, string) error) error {
+	id := strings.ToUpper(c.Args().First())
+	if err := checkID(id); err != nil {
+		return err
+	}
+	if err := checkFilesFlags(c); err != nil {
+		return err
+	}
+	cfg, log, err := a.settings(c, "warn")
+	if err != nil {
+		return err
+	}
+	p, err := openExisting(c.Context, cfg, log)
+	if err != nil {
+		return err
+	}
+	if p == nil {
+		return noStore(id)
+	}
+	defer p.closeLogged()
+	return action(c, p, id)
+}
+
+func (a *app) runJobsList(c *cli.Context) error {
+	o := jobs.ListOptions{Account: c.String("account"), Limit: 50}
+	for _, s := range c.StringSlice("state") {
+		if !slices.Contains(flagValues("state"), s) {
+			return usageError("the states are "+strings.Join(flagValues("state"), ", "), "--state: there is no state %s", configs.Quote(s))
+		}
+		o.States = append(o.States, jobs.State(s))
+	}
+	if c.IsSet("account") {
+		if err := configs.CheckAccount(o.Account); err != nil {
+			return usageError("use up to 64 of a-z 0-9 . _ -", "--account: %w", err)
+		}
+	}
+	if c.IsSet("limit") {
+		n, err := configs.ParseCount(c.String("limit"), 1, 1_000_000)
+		if err != nil {
+			return usageError("write a number of jobs", "--limit: %w", err)
+		}
+		o.Limit = int(n)
+	}
+	cfg, log, err := a.settings(c, "warn")
+	if err != nil {
+		return err
+	}
+	p, err := openExisting(c.Context, cfg, log)
+	if err != nil {
+		return err
+	}
+	list := []jobs.Job{}
+	if p != nil {
+		defer p.closeLogged()
+		if list, err = listJobs(c.Context, p.jobs, o); err != nil {
+			return err
+		}
+	}
+	if c.Bool("json") {
+		return writeJSON(a.out, list)
+	}
+	if len(list) == 0 {
+		a.note("no jobs; `offload run SRC DST` or `offload enqueue SRC DST` makes one")
+		return nil
+	}
+	return writeJobs(a.out, list)
+}
+
+// listJobs reads as many pages as the limit needs.
+func listJobs(ctx context.Context, s *jobs.Service, o jobs.ListOptions) ([]jobs.Job, error) {
+	list := []jobs.Job{}
+	for want := o.Limit; ; {
+		o.Limit = min(want-len(list), 200)
+		page, next, err := s.List(ctx, o)
+		if err != nil {
+			return nil, fmt.Errorf("list the jobs: %w", err)
+		}
+		if list = append(list, page...); next == "" || len(list) >= want {
+			return list, nil
+		}
+		o.Cursor = next
+	}
+}
+
+func writeJobs(w io.Writer, list []jobs.Job) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "ID\tSTATE\tFROM -> TO\tFILES\tBYTES\tAGE")
+	for _, j := range list {
+		fmt.Fprintf(t, "%s\t%s\t%s -> %s\t%d/%d\t%s/%s\t%s\n", j.ID, stateWords(j), shorten(j.Source, 40), shorten(j.Dest, 40),
+			done(j.Files), j.Files.Found, size(j.Bytes.Copied), size(j.Bytes.Found), span(time.Since(j.Created)))
+	}
+	return t.Flush()
+}
+
+func (a *app) runJobsShow(c *cli.Context, p *parts, id string) error {
+	job, err := p.jobs.Get(c.Context, id)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return writeJSON(a.out, job)
+	}
+	return a.writeSummary(c.Context, p, job)
+}
+
+func (a *app) steerJob(c *cli.Context, p *parts, id string, verb func(*jobs.Service, context.Context, string) (jobs.Job, error)) error {
+	job, err := verb(p.jobs, c.Context, id)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return writeJSON(a.out, job)
+	}
+	fmt.Fprintf(a.out, "%s %s\n", job.ID, stateWords(job))
+	return nil
+}
+
+func (a *app) runJobsRemove(c *cli.Context, p *parts, id string) error {
+	job, err := p.jobs.Get(c.Context, id)
+	if err != nil {
+		return err
+	}
+	if err := p.jobs.Remove(c.Context, job.ID); err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return writeJSON(a.out, map[string]string{"id": job.ID, "removed": "true"})
+	}
+	fmt.Fprintf(a.out, "%s removed; no file was touched\n", job.ID)
+	return nil
+}
+
+// runJobsWatch shows the progress of a job until it ends or waits, or a signal comes.
+func (a *app) runJobsWatch(c *cli.Context, p *parts, id string) error {
+	job, err := p.jobs.Get(c.Context, id)
+	if err != nil {
+		return err
+	}
+	signals, err := a.takeSignals(c.Context)
+	if err != nil {
+		return err
+	}
+	interrupted := false
+	view := a.newView(job.Order.Deletes())
+	ticker := time.NewTicker(pollEvery)
+	defer ticker.Stop()
+	for !settled(job) && !interrupted {
+		select {
+		case <-ticker.C:
+			progress, progressErr := p.jobs.Progress(c.Context, job.ID)
+			if progressErr != nil {
+				view.close()
+				return fmt.Errorf("follow job %s: %w", job.ID, progressErr)
+			}
+			job = progress.Job
+			view.show(progress)
+		case <-signals:
+			interrupted = true
+		case <-c.Context.Done():
+			interrupted = true
+		}
+	}
+	view.close()
+	if c.Bool("json") {
+		err = writeJSON(a.out, job)
+	} else {
+		err = a.writeSummary(c.Context, p, job)
+	}
+	switch {
+	case err != nil:
+		return err
+	case interrupted:
+		return status(exitInterrupted)
+	}
+	return status(statusOf(job))
+}
+
+// settled tells whether nothing will happen to the job until a person or a later time acts on it.
+func settled(job jobs.Job) bool {
+	return job.State.Terminal() || job.State == jobs.Paused || job.State == jobs.Waiting
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"offload/jobs"
+	"offload/transfer"
+)
+
+func (a *app) newPlan() *cli.Command {
+	return &cli.Command{
+		Name: "plan", Usage: "say what a job would do; nothing is changed", ArgsUsage: "SRC DST",
+		Description: `Scans SRC against DST and says how many files and bytes would be copied, compared, deleted and set aside, and
+whether the account's quota carries it. No job is made and no file is touched.`,
+		UsageText: `offload plan icloud: dropbox:Backup --delete-source verified
+offload plan /home/anna nas:anna --exclude '*.tmp' --json`,
+		Flags:  orderFlags(),
+		Action: func(c *cli.Context) error { return a.runPlan(c) },
+	}
+}
+
+func (a *app) runPlan(c *cli.Context) error {
+	cfg, log, err := a.settings(c, "warn")
+	if err != nil {
+		return err
+	}
+	if err := setUpRclone(c.Context, cfg, log); err != nil {
+		return err
+	}
+	order, err := a.readOrder(c, cfg)
+	if err != nil {
+		return err
+	}
+	p, err := open(c.Context, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer p.closeLogged()
+	last := time.Now()
+	plan, err := p.jobs.Plan(c.Context, order, func(so jobs.Plan) {
+		if time.Since(last) >= lineEvery {
+			last = time.Now()
+			a.note("%s found so far", count(so.Files.Files, "file"))
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return writeJSON(a.out, plan)
+	}
+	writePlan(a.out, plan, order)
+	return nil
+}
+
+func writePlan(w io.Writer, p jobs.Plan, order jobs.Order) {
+	line := func(name string, n jobs.PlanCount, note string) {
+		fmt.Fprintf(w, "  %-10s %s, %s%s\n", name, count(n.Files, "file"), size(n.Bytes), note)
+	}
+	fmt.Fprintf(w, "Plan: %s -> %s (nothing was changed)\n\n", printable(p.Source), printable(p.Dest))
+	line("found", p.Files, "")
+	line("copy", p.Copy, "")
+	line("compare", p.Check, " with what is at the destination under the same name")
+	if order.Deletes() {
+		line("delete", p.Delete, " at the source, each only if it is proved to have arrived")
+	} else {
+		fmt.Fprintf(w, "  %-10s nothing (--delete-source never)\n", "delete")
+	}
+	if p.SetAside.Files > 0 {
+		line("set aside", p.SetAside, ": never copied, never deleted")
+	}
+	if p.Excluded.Files > 0 {
+		line("excluded", p.Excluded, " by the filters")
+	}
+	fmt.Fprintf(w, "  %-10s at most %s\n\n%s\n", "traffic", size(p.Traffic), planQuota(p))
+	t := &tally{}
+	for _, r := range p.Examples {
+		r.Result = transfer.SetAside
+		t.aside = addTo(t.aside, r)
+	}
+	writeGroups(w, "Set aside (the first hundred):", t.aside)
+	writeTooLarge(w, p.TooLarge)
+	if !p.Complete {
+		fmt.Fprintln(w, "\nSome folders couldn't be listed, so this plan lacks their files.")
+	}
+	for i, warning := range p.Warnings {
+		if i == 0 {
+			fmt.Fprintln(w, "\nWarnings:")
+		}
+		fmt.Fprintf(w, "  %s\n", oneLine(warning))
+	}
+}
+
+func planQuota(p jobs.Plan) string {
+	q := p.Quota
+	name := fmt.Sprintf("Quota: account %s, plan %s: ", q.Account, q.Plan)
+	switch {
+	case q.Limit < 0:
+		return name + "no limit"
+	case q.Fits:
+		return name + fmt.Sprintf("%s left of %s; the job fits", size(q.Available), size(q.Limit))
+	case q.Periods > 0:
+		return name + fmt.Sprintf("%s left of %s; the job takes %s (the next begins %s)",
+			size(q.Available), size(q.Limit), count(q.Periods, "period"), moment(q.Resets))
+	}
+	return name + fmt.Sprintf("%s left of %s; the job doesn't fit, and won't with this plan", size(q.Available), size(q.Limit))
+}
+
+func writeTooLarge(w io.Writer, files []jobs.FileRecord) {
+	if len(files) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nLarger than a whole month's allowance (a larger plan would carry them):")
+	for _, r := range files {
+		fmt.Fprintf(w, "  %s, %s\n", printable(r.Path), size(r.Size))
+	}
+}

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"offload/jobs"
+	"offload/quota"
+	"offload/transfer"
+)
+
+// group counts files that share an outcome and a cause.
+type group struct {
+	code     string
+	reason   string // of the first file
+	files    int64
+	bytes    int64
+	examples []string
+}
+
+// maxExamples is how many files of a group are named.
+const maxExamples = 3
+
+// tally groups the files of a job that weren't simply copied and, where asked for, deleted.
+type tally struct {
+	deletes bool
+	failed  []*group
+	aside   []*group
+	kept    []*group // copied or there already, but not deleted though the job deletes
+	skipped []*group
+}
+
+func (t *tally) add(r jobs.FileRecord) error {
+	switch {
+	case r.Result == transfer.Failed:
+		t.failed = addTo(t.failed, r)
+	case r.Result == transfer.SetAside:
+		t.aside = addTo(t.aside, r)
+	case t.deletes && (r.Result == transfer.Copied || r.Result == transfer.Skipped) && r.Source != transfer.Deleted && r.Source != transfer.Purged:
+		t.kept = addTo(t.kept, r)
+	case r.Result == transfer.Skipped && r.Code != "":
+		t.skipped = addTo(t.skipped, r)
+	}
+	return nil
+}
+
+func addTo(groups []*group, r jobs.FileRecord) []*group {
+	i := slices.IndexFunc(groups, func(g *group) bool { return g.code == r.Code })
+	if i < 0 {
+		i, groups = len(groups), append(groups, &group{code: r.Code, reason: r.Reason})
+	}
+	g := groups[i]
+	g.files++
+	g.bytes += max(r.Size, 0)
+	if len(g.examples) < maxExamples {
+		g.examples = append(g.examples, r.Path)
+	}
+	return groups
+}
+
+// writeSummary says what became of a job: what was proved, deleted, kept and why, what the quota still allows, and how
+// to go on.
+func (a *app) writeSummary(ctx context.Context, p *parts, job jobs.Job) error {
+	t := &tally{deletes: job.DeleteSource != transfer.DeleteNever}
+	if err := p.jobs.Files(ctx, job.ID, jobs.FileFilter{}, t.add); err != nil {
+		return fmt.Errorf("read the files of job %s: %w", job.ID, err)
+	}
+	w := a.out
+	fmt.Fprintf(w, "Job %s: %s\n", job.ID, stateWords(job))
+	fmt.Fprintf(w, "%s -> %s\n\n", printable(job.Source), printable(job.Dest))
+	writeCounts(w, job)
+	writeGroups(w, "Failed (still at the source):", t.failed)
+	writeGroups(w, "Set aside (never copied, never deleted):", t.aside)
+	writeGroups(w, "Kept at the source though they are at the destination:", t.kept)
+	writeGroups(w, "Left as they are:", t.skipped)
+	st, err := p.ledger.Status(ctx, job.Account)
+	if err != nil {
+		p.log.Warn("read the quota", "account", job.Account, "error", err)
+	} else {
+		fmt.Fprintf(w, "\n%s\n", quotaLine(st))
+	}
+	if next := nextStep(job, t); next != "" {
+		fmt.Fprintf(w, "Next: %s\n", next)
+	}
+	return nil
+}
+
+func writeCounts(w io.Writer, job jobs.Job) {
+	f, b, g := job.Files, job.Bytes, job.Grades
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "  %-10s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	line("found", "%s, %s", count(f.Found, "file"), size(b.Found))
+	took := ""
+	if job.Started != nil && job.Finished != nil {
+		took = " in " + span(job.Finished.Sub(*job.Started))
+	}
+	line("copied", "%s, %s%s", count(f.Copied, "file"), size(b.Copied), took)
+	if f.Skipped > 0 {
+		line("skipped", "%s already there or left as they are", count(f.Skipped, "file"))
+	}
+	for _, grade := range []struct {
+		n    int64
+		what string
+	}{
+		{g.A, "by the destination's own content hash (grade A)"},
+		{g.B, "by reading them back (grade B)"},
+		{g.C, "by size and time alone (grade C)"},
+		{g.D, "by less than that (grade D)"},
+	} {
+		if grade.n > 0 {
+			line("proved", "%s %s", count(grade.n, "file"), grade.what)
+		}
+	}
+	if job.DeleteSource != transfer.DeleteNever {
+		line("deleted", "%s, %s at the source", count(f.Deleted, "file"), size(b.Deleted))
+	}
+	if f.SetAside > 0 {
+		line("set aside", "%s", count(f.SetAside, "file"))
+	}
+	if f.Excluded > 0 {
+		line("excluded", "%s by the filters", count(f.Excluded, "file"))
+	}
+	if f.Failed > 0 {
+		line("failed", "%s", count(f.Failed, "file"))
+	}
+	if b.Wasted > 0 {
+		line("wasted", "%s read in vain by attempts that failed", size(b.Wasted))
+	}
+	if job.Error != "" {
+		line("error", "%s", oneLine(job.Error))
+	}
+}
+
+func writeGroups(w io.Writer, title string, groups []*group) {
+	if len(groups) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\n%s\n", title)
+	for _, g := range groups {
+		fmt.Fprintf(w, "  %s, %s", count(g.files, "file"), size(g.bytes))
+		if g.code != "" {
+			fmt.Fprintf(w, " (%s)", g.code)
+		}
+		fmt.Fprintln(w)
+		for _, path := range g.examples {
+			fmt.Fprintf(w, "    %s\n", printable(path))
+		}
+		if more := g.files - int64(len(g.examples)); more > 0 {
+			fmt.Fprintf(w, "    and %d more\n", more)
+		}
+		if g.reason != "" {
+			fmt.Fprintf(w, "    why: %s\n", oneLine(g.reason))
+		}
+	}
+}
+
+// quotaLine is the allowance of an account in one line.
+func quotaLine(st quota.Status) string {
+	if st.Limit < 0 {
+		return fmt.Sprintf("Quota: account %s, plan %s: %s moved this month, no limit", st.Account, st.Plan, size(st.Used))
+	}
+	line := fmt.Sprintf("Quota: account %s, plan %s: %s of %s used, %s left until %s",
+		st.Account, st.Plan, size(st.Used), size(st.Limit), size(st.Available), st.Period.End.UTC().Format("2006-01-02 15:04 UTC"))
+	if st.Reserved > 0 {
+		line += fmt.Sprintf(" (%s set aside for files in progress)", size(st.Reserved))
+	}
+	return line
+}
+
+// nextStep is the command that goes on from here, "" where all is done.
+func nextStep(job jobs.Job, t *tally) string {
+	switch {
+	case job.State == jobs.Waiting && job.Reason == jobs.ReasonQuota:
+		return fmt.Sprintf("`offload quota set --account %s --plan PLAN` gives more room; after that, or at the reset, run the same command again", job.Account)
+	case job.State == jobs.Waiting:
+		return "mend what it waits for, then run the same command again"
+	case job.State == jobs.Paused:
+		return "`offload jobs resume " + job.ID + "`, or the same command again"
+	case len(t.failed) > 0:
+		return "`offload jobs retry " + job.ID + "` does the failed files again; `offload jobs files " + job.ID + " --outcome failed` lists them"
+	case len(t.aside) > 0:
+		return "`offload jobs files " + job.ID + " --outcome set_aside` lists what was set aside"
+	}
+	return ""
+}
+
+// stateWords says a job's state in words, with the reason and the time where it waits.
+func stateWords(job jobs.Job) string {
+	words := strings.ReplaceAll(string(job.State), "_", " ")
+	if job.State != jobs.Waiting {
+		return words
+	}
+	reasons := map[jobs.Reason]string{
+		jobs.ReasonQuota:  "waiting for quota",
+		jobs.ReasonWindow: "waiting for its time of day",
+		jobs.ReasonSignIn: "waiting for a sign-in",
+		jobs.ReasonSpace:  "waiting for space at the destination",
+		jobs.ReasonHold:   "holding before the deletion",
+	}
+	words = orDefault(reasons[job.Reason], words)
+	if job.Until != nil {
+		words += fmt.Sprintf(" until %s (%s)", moment(*job.Until), fromNow(*job.Until))
+	}
+	return words
+}
+
+func fromNow(t time.Time) string {
+	if d := time.Until(t); d > 0 {
+		return "in " + span(d)
+	}
+	return "any moment"
+}
+
+// noStore answers for a store that was never made.
+func noStore(id string) error {
+	return fmt.Errorf("job %s: %w", id, jobs.ErrNotFound)
+}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"offload/configs"
+	"offload/jobs"
+)
+
+func workerFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "batches", Usage: "`N` batches of files at once; default 8 (OFFLOAD_WORKER_BATCHES)"},
+		&cli.StringFlag{Name: "transfers", Usage: "`N` files at once over all batches; 0 (default) adapts (OFFLOAD_WORKER_TRANSFERS)"},
+	}
+}
+
+const stopText = `The first Ctrl-C or SIGTERM gives the files that have begun a few seconds to end and hands the rest back; the
+second one stops at once. Neither loses anything.`
+
+func (a *app) newWorker() *cli.Command {
+	return &cli.Command{
+		Name: "worker", Usage: "work on the jobs of the store until stopped",
+		Description: `Any number of workers share the jobs of one store. It refuses to start on a Redis that may evict keys, and
+warns where nothing is persisted. ` + stopText,
+		UsageText: "offload worker --redis redis://queue:6379/0\noffload worker --batches 2 --transfers 4",
+		Flags:     workerFlags(),
+		Action:    func(c *cli.Context) error { return a.runWorker(c) },
+	}
+}
+
+func (a *app) newUp() *cli.Command {
+	return &cli.Command{
+		Name: "up", Usage: "run everything that one machine needs in one process, on the embedded store",
+		Description: `Runs a worker. Other commands of the same user (enqueue, jobs, quota) work beside it on the same data folder.
+` + stopText,
+		UsageText: "offload up",
+		Flags:     workerFlags(),
+		Action: func(c *cli.Context) error {
+			return a.runWorker(c)
+		},
+	}
+}
+
+func (a *app) runWorker(c *cli.Context) error {
+	cfg, log, err := a.settings(c, "info")
+	if err != nil {
+		return err
+	}
+	if err := workerSettings(c, &cfg); err != nil {
+		return err
+	}
+	if c.Command.Name == "up" && cfg.Redis != "" {
+		return usageError("use `offload worker`, or leave out --redis and OFFLOAD_REDIS", "up runs on the embedded store, but the settings name %s", configs.MaskURL(cfg.Redis))
+	}
+	ctx := c.Context
+	if err := setUpRclone(ctx, cfg, log); err != nil {
+		return err
+	}
+	p, err := open(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer p.closeLogged()
+	if err := p.checkStore(ctx); err != nil {
+		return err
+	}
+	signals, err := a.takeSignals(ctx)
+	if err != nil {
+		return err
+	}
+	soft, stopSoft := context.WithCancel(ctx)
+	defer stopSoft()
+	hard, stopHard := context.WithCancel(ctx)
+	defer stopHard()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- p.jobs.RunWorker(soft, hard, jobs.WorkerOptions{
+			Batches: cfg.Worker.Batches, Transfers: cfg.Worker.Transfers,
+		})
+	}()
+	log.Info("worker started", "batches", cfg.Worker.Batches, "transfers", cfg.Worker.Transfers, "store", storeName(cfg))
+	for stops := 0; ; {
+		select {
+		case err := <-ended:
+			if err != nil {
+				return fmt.Errorf("run the worker: %w", err)
+			}
+			log.Info("worker stopped")
+			return nil
+		case <-signals:
+			if stops++; stops == 1 {
+				log.Info("stopping; files that have begun get a few seconds to end, and a second signal stops at once")
+				stopSoft()
+				continue
+			}
+			log.Warn("stopping at once; the files that have begun are done again later")
+			stopHard()
+		}
+	}
+}
+
+// workerSettings lets the flags of a worker win over its settings.
+func workerSettings(c *cli.Context, cfg *configs.Config) error {
+	for flag, to := range map[string]struct {
+		field    *int
+		min, max int64
+	}{
+		"batches":   {&cfg.Worker.Batches, 1, configs.MaxBatches},
+		"transfers": {&cfg.Worker.Transfers, 0, configs.MaxTransfers},
+	} {
+		if !c.IsSet(flag) {
+			continue
+		}
+		n, err := configs.ParseCount(c.String(flag), to.min, to.max)
+		if err != nil {
+			return usageError(fmt.Sprintf("write a number from %d to %d", to.min, to.max), "--%s: %w", flag, err)
+		}
+		*to.field = int(n)
+	}
+	return cfg.Validate()
+}
+
+func storeName(cfg configs.Config) string {
+	if cfg.Redis == "" {
+		return "embedded in " + storeDir(cfg)
+	}
+	return configs.MaskURL(cfg.Redis)
+}
+
+func (a *app) newConfig() *cli.Command {
+	return &cli.Command{
+		Name: "config", Usage: "print the settings",
+		Subcommands: []*cli.Command{
+			{
+				Name: "example", Usage: "print a settings file with every setting, its default and what it means",
+				UsageText: "offload config example > ~/.config/offload/offload.yaml",
+				Action: func(c *cli.Context) error {
+					if err := refuseJSON(c); err != nil {
+						return err
+					}
+					_, err := a.out.Write(configs.Example())
+					return err
+				},
+			},
+			{
+				Name: "show", Usage: "print the settings in effect, with passwords masked",
+				UsageText: "offload config show --redis redis://queue:6379/0",
+				Action: func(c *cli.Context) error {
+					cfg, _, err := a.settings(c, "warn")
+					if err != nil {
+						return err
+					}
+					if c.Bool("json") {
+						return writeJSON(a.out, cfg.Masked())
+					}
+					_, err = io.WriteString(a.out, cfg.String())
+					return err
+				},
+			},
+		},
+	}
+}

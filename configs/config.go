@@ -1,0 +1,171 @@
+package configs
+
+import (
+	_ "embed"
+	"log/slog"
+	"net/url"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+)
+
+//go:embed offload.yaml
+var example []byte
+
+// Example returns the annotated default configuration file: every setting with its default and what it means.
+func Example() []byte { return append([]byte(nil), example...) }
+
+// Config is every setting of the program. The zero value of a field means its default.
+type Config struct {
+	// Redis is the address of the store: redis://, rediss://, unix://, redis-sentinel:// or redis-cluster://.
+	// Defaults to "", the embedded store in the data folder.
+	Redis string `yaml:"redis" json:"redis"`
+	// Data is the folder of the embedded store, the spool and the caches. Defaults to the user's state folder.
+	Data string `yaml:"data" json:"data"`
+	// Fsync says how often the embedded store is forced to disk: everysec or always. Defaults to everysec.
+	Fsync string `yaml:"fsync" json:"fsync"`
+	// RcloneConfig is the rclone.conf with the remotes. Defaults to where rclone itself looks for it.
+	RcloneConfig string `yaml:"rclone_config" json:"rclone_config"`
+	// Account pays the traffic of jobs that name no account. Defaults to "default".
+	Account string `yaml:"account" json:"account"`
+	Log     Log    `yaml:"log" json:"log"`
+	Quota   Quota  `yaml:"quota" json:"quota"`
+	Worker  Worker `yaml:"worker" json:"worker"`
+}
+
+// Log says what is logged to stderr and how.
+type Log struct {
+	// Level is debug, info, warn or error. Defaults to info for worker and up, and to warn for the other commands.
+	Level string `yaml:"level" json:"level"`
+	// Format is text or json. Defaults to text.
+	Format string `yaml:"format" json:"format"`
+}
+
+// Quota is the monthly traffic allowance that accounts start with.
+type Quota struct {
+	// Tiers are the plans that an account can have. Defaults to free 5GiB, basic 150GiB, plus 1TiB, unlimited.
+	Tiers []Tier `yaml:"tiers" json:"tiers"`
+	// DefaultTier is the plan of an account that was given none. Defaults to the first tier.
+	DefaultTier string `yaml:"default_tier" json:"default_tier"`
+	// AnchorDay is the day of the month, 1 to 31, on which a period begins. Defaults to 1.
+	AnchorDay int `yaml:"anchor_day" json:"anchor_day"`
+	// TimeZone is the IANA zone whose midnight begins a period. Defaults to UTC.
+	TimeZone string `yaml:"time_zone" json:"time_zone"`
+}
+
+// Tier is a named traffic allowance.
+type Tier struct {
+	Name string `yaml:"name" json:"name"`
+	// Limit in bytes a period; Unlimited is no limit.
+	Limit Size `yaml:"limit" json:"limit"`
+}
+
+// Worker is how much one worker process does at once.
+type Worker struct {
+	// Batches at once. Defaults to 8.
+	Batches int `yaml:"batches" json:"batches"`
+	// Transfers is the number of files at once over all batches. Defaults to 0, which adapts to the remotes.
+	Transfers int `yaml:"transfers" json:"transfers"`
+}
+
+// WithDefaults returns c with every unset field set to its default; dataDir is the one of Data (see DefaultDataDir).
+// Log.Level stays empty, since its default depends on the command.
+func (c Config) WithDefaults(dataDir string) Config {
+	setDefault(&c.Data, dataDir)
+	setDefault(&c.Fsync, "everysec")
+	setDefault(&c.Account, "default")
+	setDefault(&c.Log.Format, "text")
+	setDefault(&c.Quota.TimeZone, "UTC")
+	if len(c.Quota.Tiers) == 0 {
+		c.Quota.Tiers = defaultTiers()
+	}
+	setDefault(&c.Quota.DefaultTier, c.Quota.Tiers[0].Name)
+	setDefault(&c.Quota.AnchorDay, 1)
+	setDefault(&c.Worker.Batches, 8)
+	return c
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func defaultTiers() []Tier {
+	return []Tier{
+		{Name: "free", Limit: 5 << 30},
+		{Name: "basic", Limit: 150 << 30},
+		{Name: "plus", Limit: 1 << 40},
+		{Name: "unlimited", Limit: Unlimited},
+	}
+}
+
+// DefaultDataDir returns the state folder of the program for a user with that home folder.
+func DefaultDataDir(home string, getenv func(string) string) string {
+	switch runtime.GOOS {
+	case "darwin", "ios":
+		return filepath.Join(home, "Library", "Application Support", "offload")
+	case "windows":
+		if dir := getenv("LocalAppData"); dir != "" {
+			return filepath.Join(dir, "offload")
+		}
+	}
+	if dir := getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "offload")
+	}
+	return filepath.Join(home, ".local", "state", "offload")
+}
+
+// DefaultFile returns where the configuration file is looked for when none is named.
+func DefaultFile(home string, getenv func(string) string) string {
+	if dir := getenv("XDG_CONFIG_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "offload", "offload.yaml")
+	}
+	return filepath.Join(home, ".config", "offload", "offload.yaml")
+}
+
+// Masked returns c without the secrets in it, fit for printing and logging.
+func (c Config) Masked() Config {
+	c.Redis = MaskURL(c.Redis)
+	return c
+}
+
+// String returns c as YAML with its secrets masked.
+func (c Config) String() string {
+	out, err := yaml.Marshal(c.Masked())
+	if err != nil {
+		return "configuration that can't be written as YAML: " + err.Error()
+	}
+	return string(out)
+}
+
+// LogValue masks the secrets of a logged Config.
+func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// MaskURL returns the address without its password and without its query, both of which can hold secrets. What isn't
+// an address is masked whole.
+func MaskURL(raw string) string {
+	if raw == "" {
+		return ""
+	}
+	scheme, _, found := strings.Cut(raw, "://")
+	if !found || strings.ContainsAny(scheme, ":@/ ") {
+		return "***"
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return scheme + "://***"
+	}
+	if u.User != nil {
+		if _, has := u.User.Password(); has || u.User.Username() != "" {
+			u.User = url.User("***")
+		}
+	}
+	if u.RawQuery != "" {
+		u.RawQuery = "***"
+	}
+	return strings.ReplaceAll(u.String(), "%2A%2A%2A", "***")
+}

@@ -1,0 +1,125 @@
+package configs
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	_ "time/tzdata" // time zones are known on machines without a zone database, too
+)
+
+// The most that one worker may be told to do at once.
+const (
+	MaxBatches   = 1024
+	MaxTransfers = 256
+)
+
+// FieldError says what is wrong with one setting.
+type FieldError struct {
+	Field string // as the file names it: "quota.anchor_day"
+	Value string // "" where it is secret or missing
+	Err   error
+	Hint  string // what to do
+}
+
+func (e *FieldError) Error() string {
+	if e.Value == "" {
+		return fmt.Sprintf("setting %s: %v", e.Field, e.Err)
+	}
+	return fmt.Sprintf("setting %s: %s %v", e.Field, Quote(e.Value), e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *FieldError) Unwrap() error { return e.Err }
+
+// Validate checks a Config that has its defaults. All mistakes are returned at once, as *FieldErrors joined.
+func (c Config) Validate() error {
+	var errs []error
+	add := func(field, value, problem, hint string) {
+		errs = append(errs, &FieldError{Field: field, Value: value, Err: errors.New(problem), Hint: hint})
+	}
+	oneOf := func(field, value string, choices ...string) {
+		if !slices.Contains(choices, value) {
+			add(field, value, "is not one of "+strings.Join(choices, ", "), "choose one of them")
+		}
+	}
+	between := func(field string, n, min, max int) {
+		if n < min || n > max {
+			add(field, fmt.Sprint(n), fmt.Sprintf("is not from %d to %d", min, max), "choose a number in that range")
+		}
+	}
+	if problem := checkRedis(c.Redis); problem != "" {
+		add("redis", "", MaskURL(c.Redis)+" "+problem, "write redis://host:6379/0 or unix:///path/to/socket, or leave it empty for the embedded store")
+	}
+	if strings.ContainsRune(c.Data, 0) {
+		add("data", c.Data, "is no folder name", "name a folder")
+	}
+	oneOf("fsync", c.Fsync, "everysec", "always")
+	if !accountName.MatchString(c.Account) {
+		add("account", c.Account, "is no account name", "use up to 64 of a-z 0-9 . _ -")
+	}
+	oneOf("log.level", c.Log.Level, "", "debug", "info", "warn", "error")
+	oneOf("log.format", c.Log.Format, "text", "json")
+	between("worker.batches", c.Worker.Batches, 1, MaxBatches)
+	between("worker.transfers", c.Worker.Transfers, 0, MaxTransfers)
+	between("quota.anchor_day", c.Quota.AnchorDay, 1, 31)
+	if _, err := time.LoadLocation(c.Quota.TimeZone); err != nil || c.Quota.TimeZone == "Local" {
+		add("quota.time_zone", c.Quota.TimeZone, "is no time zone", "use an IANA name such as Europe/Berlin or UTC")
+	}
+	c.Quota.validateTiers(add)
+	return errors.Join(errs...)
+}
+
+var (
+	accountName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
+	tierName    = accountName
+)
+
+func (q Quota) validateTiers(add func(field, value, problem, hint string)) {
+	seen := map[string]bool{}
+	for i, t := range q.Tiers {
+		field := fmt.Sprintf("quota.tiers[%d]", i)
+		switch {
+		case !tierName.MatchString(t.Name):
+			add(field+".name", t.Name, "is no plan name", "use up to 64 of a-z 0-9 . _ -")
+		case seen[t.Name]:
+			add(field+".name", t.Name, "is there twice", "give each plan a name of its own")
+		case t.Limit == 0:
+			add(field+".limit", "", "the limit is missing or 0, which would allow nothing", "write a size such as 5GiB, or unlimited")
+		}
+		seen[t.Name] = true
+	}
+	if !seen[q.DefaultTier] {
+		add("quota.default_tier", q.DefaultTier, "is none of the plans in quota.tiers", "name one of them")
+	}
+}
+
+// checkRedis returns what is wrong with the address, "" for nothing. It never repeats any part of it.
+func checkRedis(raw string) string {
+	if raw == "" {
+		return ""
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "is no address"
+	}
+	switch u.Scheme {
+	case "redis", "rediss", "redis-sentinel", "redis-cluster":
+		if u.Host == "" || strings.HasPrefix(u.Host, ":") {
+			return "names no host"
+		}
+	case "unix":
+		if u.Path == "" || u.Host != "" {
+			return "names no socket with its full path"
+		}
+	default:
+		return "does not begin with redis://, rediss://, unix://, redis-sentinel:// or redis-cluster://"
+	}
+	if u.Scheme == "redis-sentinel" && u.Query().Get("master") == "" {
+		return "names no master (?master=NAME)"
+	}
+	return ""
+}

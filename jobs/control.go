@@ -1,0 +1,285 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"offload/transfer"
+)
+
+// Pause stops a job after the files that have begun; large ones are handed back.
+func (s *Service) Pause(ctx context.Context, id string) (Job, error) {
+	return s.change(ctx, id, from(Paused), string(Paused))
+}
+
+// Resume goes on with a paused or waiting job.
+func (s *Service) Resume(ctx context.Context, id string) (Job, error) {
+	return s.change(ctx, id, "|"+string(Paused)+"|"+string(Waiting)+"|", "resume")
+}
+
+// Cancel ends a job for good; what was moved stays moved.
+func (s *Service) Cancel(ctx context.Context, id string) (Job, error) {
+	return s.change(ctx, id, from(Canceled), string(Canceled))
+}
+
+func (s *Service) change(ctx context.Context, id, allowed, to string) (Job, error) {
+	id, err := s.resolve(ctx, id)
+	if err != nil {
+		return Job{}, err
+	}
+	if _, err := s.scripts.transition(ctx, id, allowed, to, s.self, "", hold{}); err != nil {
+		return Job{}, err
+	}
+	s.look(ctx, id, 0)
+	if err := s.audit(ctx, id); err != nil {
+		return Job{}, err
+	}
+	return s.Get(ctx, id)
+}
+
+// Retry does the failed files of an ended job again, and scans again where a folder couldn't be listed.
+func (s *Service) Retry(ctx context.Context, id string) (Job, error) {
+	j, err := s.Get(ctx, id)
+	if err != nil {
+		return Job{}, err
+	}
+	if !one(j.State, CompletedW, FailedState) {
+		return Job{}, fmt.Errorf("job %s is %s: %w", j.ID, j.State, ErrState)
+	}
+	unlisted, err := s.client.HGet(ctx, keysOf(j.ID).job(), "unlisted").Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return Job{}, fmt.Errorf("read job %s: %w", j.ID, err)
+	}
+	rescan := !j.ScanComplete || number(unlisted) > 0
+	reopened := 0
+	err = s.batches(ctx, j.ID, func(b stored) error {
+		n, err := s.reopen(ctx, j.ID, b)
+		reopened += n
+		return err
+	})
+	if err != nil {
+		return Job{}, err
+	}
+	if reopened == 0 && !rescan && j.State != FailedState {
+		return Job{}, fmt.Errorf("job %s has no failed files: %w", j.ID, ErrState)
+	}
+	scan := "0"
+	if rescan {
+		scan = "1"
+	}
+	n, state, err := s.scripts.verdict(ctx, "restart", j.ID, nil, from(Transferring), s.self, scan)
+	if err != nil {
+		return Job{}, err
+	}
+	if n != 1 {
+		return Job{}, fmt.Errorf("job %s is %s: %w", j.ID, state, ErrState)
+	}
+	s.look(ctx, j.ID, 0)
+	if err := s.audit(ctx, j.ID); err != nil {
+		return Job{}, err
+	}
+	return s.Get(ctx, j.ID)
+}
+
+// retryable tells whether a retry does an entry again.
+func retryable(o transfer.Outcome) bool {
+	return o.Result == transfer.Failed || o.Result == transfer.SetAside && o.Code == codeMaxTransfer
+}
+
+// reopen makes an ended batch ready again where something in it is to be retried, and returns how many entries are.
+func (s *Service) reopen(ctx context.Context, id string, b stored) (int, error) {
+	n, change := 0, counters{}
+	var keep []any
+	for i, o := range b.done {
+		if retryable(o) {
+			n++
+			change.add(b.entries[i], o, -1)
+			delete(change, "b_wasted") // what was wasted stays wasted
+			continue
+		}
+		raw, err := json.Marshal(o)
+		if err != nil {
+			return 0, fmt.Errorf("reopen batch %d: %w", b.number, err)
+		}
+		keep = append(keep, i, raw)
+	}
+	if n == 0 || !b.ended {
+		return n, nil
+	}
+	k := keysOf(id)
+	args := append(append([]any{batchUnit(b.number)}, change.args()...), keep...)
+	_, _, err := s.scripts.verdict(ctx, "reopen", id, []string{k.outcomes(b.number), k.ended(b.number)}, args...)
+	return n, err
+}
+
+// Remove forgets an ended job; it touches no file.
+func (s *Service) Remove(ctx context.Context, id string) error {
+	j, err := s.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	if !j.State.Terminal() {
+		return fmt.Errorf("job %s is %s, cancel it first: %w", j.ID, j.State, ErrState)
+	}
+	k := keysOf(j.ID)
+	count, err := s.client.HGet(ctx, k.job(), "batches").Int64()
+	if err != nil {
+		return fmt.Errorf("read job %s: %w", j.ID, err)
+	}
+	// Out of the index first: what a crash leaves behind then is only memory, never half a job on the screen.
+	p := s.client.Pipeline()
+	p.ZRem(ctx, keyIndex, j.ID)
+	p.ZRem(ctx, keyDue, j.ID)
+	p.Del(ctx, k.common()...)
+	for n := int64(1); n <= count; n++ {
+		p.Del(ctx, k.batch(n), k.outcomes(n), k.ended(n))
+	}
+	if _, err := p.Exec(ctx); err != nil {
+		return fmt.Errorf("remove job %s: %w", j.ID, err)
+	}
+	return nil
+}
+
+// Progress returns the live view of a job.
+func (s *Service) Progress(ctx context.Context, id string) (Progress, error) {
+	j, err := s.Get(ctx, id)
+	if err != nil {
+		return Progress{}, err
+	}
+	all, err := s.client.HGetAll(ctx, keysOf(j.ID).live()).Result()
+	if err != nil {
+		return Progress{}, fmt.Errorf("read progress of job %s: %w", j.ID, err)
+	}
+	p := Progress{Job: j}
+	workers := map[string]bool{}
+	for who, raw := range all {
+		var r liveReport
+		if err := json.Unmarshal([]byte(raw), &r); err != nil {
+			return Progress{}, fmt.Errorf("read progress of job %s: %w", j.ID, err)
+		}
+		if time.Since(time.UnixMilli(r.At)) > 5*time.Second {
+			continue
+		}
+		name, _, _ := strings.Cut(who, "/")
+		workers[name] = true
+		p.Rate += r.Rate
+		p.Moving += r.Moving
+		p.Scanned += r.Scanned
+		p.Current = append(p.Current, r.Current...)
+	}
+	sort.Strings(p.Current)
+	p.Workers = len(workers)
+	return p, nil
+}
+
+// ErrRunning says that another process works on the same order.
+var ErrRunning = errors.New("another process works on this already")
+
+// FindInterrupted returns the newest job with the same order that has not ended and that no running process works on.
+// Where one may still be working on it, it waits until that is certain (ownerSilence at most), and answers ErrRunning
+// (wrapped, with the job) when it is: the same files moved twice at once would only get in each other's way.
+func (s *Service) FindInterrupted(ctx context.Context, o Order) (Job, bool, error) {
+	o = o.WithDefaults()
+	want, err := json.Marshal(o)
+	if err != nil {
+		return Job{}, false, fmt.Errorf("look for an interrupted job: %w", err)
+	}
+	open := []State{Queued, Scanning, Transferring, Finishing, Paused, Waiting}
+	cursor := ""
+	for {
+		page, next, err := s.List(ctx, ListOptions{States: open, Account: o.Account, Cursor: cursor, Limit: 200})
+		if err != nil {
+			return Job{}, false, err
+		}
+		for _, j := range page {
+			have, err := json.Marshal(j.Order)
+			if err != nil {
+				return Job{}, false, fmt.Errorf("look for an interrupted job: %w", err)
+			}
+			if !slices.Equal(have, want) {
+				continue
+			}
+			alone, err := s.abandoned(ctx, j.ID)
+			if err == nil && !alone {
+				err = fmt.Errorf("job %s: %w", j.ID, ErrRunning)
+			}
+			return j, alone, err
+		}
+		if next == "" {
+			return Job{}, false, nil
+		}
+		cursor = next
+	}
+}
+
+// abandoned tells whether no living process works on a job or would: neither its owner nor, for the pool's, any worker.
+func (s *Service) abandoned(ctx context.Context, id string) (bool, error) {
+	tick := time.NewTicker(beat / 2)
+	defer tick.Stop()
+	first := ""
+	for {
+		f, err := s.client.HMGet(ctx, keysOf(id).job(), "owner", "owner_until").Result()
+		if err != nil {
+			return false, fmt.Errorf("read job %s: %w", id, err)
+		}
+		owner, _ := f[0].(string)
+		if owner == "" {
+			workers, err := s.liveWorkers(ctx)
+			return len(workers) == 0, err
+		}
+		till, _ := f[1].(string)
+		switch {
+		case knownDead(owner) || fromMillis(till).Before(time.Now()):
+			return true, nil
+		case first == "":
+			first = till
+		case till != first:
+			return false, nil // the owner has just said that it lives
+		}
+		select {
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}
+
+// liveWorkers are the names of the pool's workers that were heard of lately and aren't known to be dead.
+func (s *Service) liveWorkers(ctx context.Context) ([]string, error) {
+	names, err := s.client.ZRangeByScore(ctx, keyWorkers, &redis.ZRangeBy{Min: fmt.Sprint(time.Now().UnixMilli()), Max: "+inf"}).Result()
+	if err != nil {
+		return nil, fmt.Errorf("list workers: %w", err)
+	}
+	return slices.DeleteFunc(names, knownDead), nil
+}
+
+// QuotaChanged wakes the account's jobs that wait for quota, where something of them fits now.
+func (s *Service) QuotaChanged(ctx context.Context, account string) error {
+	cursor := ""
+	for {
+		page, next, err := s.List(ctx, ListOptions{States: []State{Waiting}, Account: account, Cursor: cursor, Limit: 200})
+		if err != nil {
+			return err
+		}
+		for _, j := range page {
+			if j.Reason != ReasonQuota {
+				continue
+			}
+			if err := s.audit(ctx, j.ID); err != nil {
+				return err
+			}
+		}
+		if next == "" {
+			return nil
+		}
+		cursor = next
+	}
+}

@@ -1,0 +1,21 @@
+// Package jobs is the queue: jobs, their states, and the service that the command line, the API and the pages share.
+//
+// # Guarantees
+//
+// A job that Enqueue returned is stored, and stays so whatever process is killed. A unit of a job is worked on by one
+// worker at a time, as far as anybody can tell; where two believe they hold it, the fencing number lets only the later
+// one store anything. Everything that a unit does may happen again after a crash, and is made for that: entries that
+// have their outcome are passed over, and the engine looks before it copies and proves before it deletes.
+//
+// # Leases
+//
+// A unit's lease is leaseTime (15 s), renewed every beat (1 s). The holder's context is canceled with cause
+// transfer.ErrFenced when a renewal is refused, and leaseMargin (3 s) before the lease ends when renewals don't come
+// through. The lease is our own: asynq's takes one to two minutes to notice that a worker is gone.
+//
+// # Queue
+//
+// asynq is fed a window of tasks per job; the rest waits in the job's own keys. Waiting and pausing hold no task and no
+// worker. The job's state is the truth, the queue is only a way to tell workers that there is something to do: a task
+// that was lost is sent again by maintenance, one that was sent twice finds its attempt out of date.
+package jobs

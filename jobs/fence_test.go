@@ -1,0 +1,295 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"offload/transfer"
+)
+
+// deadProcess is the name of a process of this machine that has ended.
+func deadProcess(t *testing.T) string {
+	t.Helper()
+	cmd := exec.Command("true")
+	if err := cmd.Run(); err != nil {
+		t.Skipf("no process to end here: %v", err)
+	}
+	p := strings.Split(processName(), ":")
+	if p[1] == "" {
+		t.Skip("this system doesn't tell the set of its process IDs")
+	}
+	return strings.Join([]string{p[0], p[1], strconv.Itoa(cmd.ProcessState.Pid()), p[3]}, ":")
+}
+
+// steal claims the next unit that is fed, as a worker of that name would.
+func (w *world) steal(id, unit, worker string) hold {
+	w.t.Helper()
+	att, err := w.store.Client().HGet(w.t.Context(), string(keysOf(id))+"att", unit).Int64()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	h, _, err := w.svc.scripts.claim(w.t.Context(), id, unit, att, worker, leaseTime)
+	if err != nil || h.fence == "" {
+		w.t.Fatalf("claim %s: %+v, %v", unit, h, err)
+	}
+	return h
+}
+
+func TestUnitOfADeadWorkerIsTakenBackAtOnce(t *testing.T) {
+	eachStore(t, func(t *testing.T, w *world) {
+		w.tree(30, 500)
+		want := files(t, w.src)
+		j := w.enqueue(w.order(transfer.DeleteVerified))
+		h := w.steal(j.ID, unitScan, deadProcess(t))
+		w.worker(w.svc, WorkerOptions{})
+		j = w.reach(j.ID, Completed, CompletedW, FailedState)
+		if j.State != Completed || !maps.Equal(files(t, w.dst), want) {
+			t.Fatalf("%s: %s", j.State, j.Error)
+		}
+		if _, err := w.svc.scripts.renew(t.Context(), h, leaseTime, ""); !errors.Is(err, transfer.ErrFenced) {
+			t.Errorf("the dead worker may renew: %v", err)
+		}
+	})
+}
+
+// A worker that was frozen and comes back finds its unit given away: it may store nothing.
+func TestLateWorkerStoresNothing(t *testing.T) {
+	eachStore(t, func(t *testing.T, w *world) {
+		w.tree(3, 500)
+		j := w.enqueue(w.order(transfer.DeleteNever))
+		late := w.steal(j.ID, unitScan, "somewhere:else:1:x")
+		past := redis.Z{Score: 1, Member: unitScan}
+		if err := w.store.Client().ZAdd(t.Context(), string(keysOf(j.ID))+"lease", past).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.svc.audit(t.Context(), j.ID); err != nil {
+			t.Fatal(err)
+		}
+		before := w.dump(j.ID)
+		sc, ctx, k := w.svc.scripts, t.Context(), keysOf(j.ID)
+		for name, call := range map[string]func() error{
+			"renew": func() error { _, err := sc.renew(ctx, late, leaseTime, "{}"); return err },
+			"record": func() error {
+				_, err := sc.owned(ctx, "record", late, []string{k.outcomes(1)}, late.unit, late.fence, 1, "copied", 1, 0, "{}")
+				return err
+			},
+			"batch_add": func() error {
+				_, err := sc.owned(ctx, "batch_add", late, []string{k.batch(1)}, late.fence, 1, "x", 1, 1, 1)
+				return err
+			},
+			"batch_done": func() error {
+				_, err := sc.owned(ctx, "batch_done", late, []string{k.outcomes(1), k.ended(1)}, late.unit, late.fence, "w", "x")
+				return err
+			},
+			"compact": func() error {
+				_, err := sc.owned(ctx, "compact", late, []string{k.outcomes(1), k.ended(1)}, late.unit, late.fence, "x")
+				return err
+			},
+			"scan_done": func() error {
+				_, err := sc.owned(ctx, "scan_done", late, nil, late.fence, "w", 0, 0, 0, "")
+				return err
+			},
+			"giveback": func() error { _, err := sc.giveback(ctx, late, giveBack{wait: true, reason: ReasonSpace}); return err },
+			"transition": func() error {
+				_, err := sc.transition(ctx, j.ID, from(FailedState), string(FailedState), "w", "x", late)
+				return err
+			},
+		} {
+			if err := call(); !errors.Is(err, transfer.ErrFenced) {
+				t.Errorf("%s by a late worker: %v", name, err)
+			}
+			if after := w.dump(j.ID); !maps.Equal(before, after) {
+				t.Errorf("%s by a late worker changed the store:\n%v\n%v", name, before, after)
+			}
+		}
+		if n, err := sc.run(ctx, "take_delete", j.ID, nil, late.unit, late.fence, 5).Int(); err != nil || n != -1 {
+			t.Errorf("take_delete by a late worker: %d, %v", n, err)
+		}
+	})
+}
+
+// dump is all that the store holds of a job, but for its times.
+func (w *world) dump(id string) map[string]string {
+	w.t.Helper()
+	all := map[string]string{}
+	c, ctx := w.store.Client(), w.t.Context()
+	keys, err := c.Keys(ctx, string(keysOf(id))+"*").Result()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, k := range keys {
+		switch kind := c.Type(ctx, k).Val(); kind {
+		case "hash":
+			for f, v := range c.HGetAll(ctx, k).Val() {
+				all[k+" "+f] = v
+			}
+		case "zset":
+			for _, z := range c.ZRangeWithScores(ctx, k, 0, -1).Val() {
+				all[k+" "+z.Member.(string)] = "in"
+			}
+		case "list":
+			all[k] = strings.Join(c.LRange(ctx, k, 0, -1).Val(), "\n")
+		default:
+			all[k] = c.Get(ctx, k).Val()
+		}
+	}
+	return all
+}
+
+// Another worker takes a batch away in the middle of a file: the first one stops at once and records nothing more, and
+// no file is copied by one and deleted by the other unproved.
+func TestLostLeaseStopsTheWork(t *testing.T) {
+	w := newWorld(t, "")
+	w.put("film.mov", 3_000_000)
+	want := files(t, w.src)
+	j := w.enqueue(slow(w.order(transfer.DeleteVerified), "1M"))
+	w.worker(w.svc, WorkerOptions{})
+	until(t, "the film is under way", func() bool {
+		p, err := w.svc.Progress(t.Context(), j.ID)
+		return err == nil && p.Moving > 0
+	})
+	if n := w.store.Client().HIncrBy(t.Context(), string(keysOf(j.ID))+"att", "b1", 1).Val(); n < 2 {
+		t.Fatalf("the batch was never claimed: %d", n)
+	}
+	until(t, "the first worker has stopped", func() bool {
+		p, err := w.svc.Progress(t.Context(), j.ID)
+		return err == nil && len(p.Current) == 0
+	})
+	if len(files(t, w.src)) != 1 {
+		t.Fatal("the source was deleted by a worker that had lost its lease")
+	}
+	if err := w.store.Client().ZAdd(t.Context(), string(keysOf(j.ID))+"lease", redis.Z{Score: 1, Member: "b1"}).Err(); err != nil {
+		t.Fatal(err)
+	}
+	j = w.reach(j.ID, Completed, CompletedW, FailedState)
+	if j.State != Completed || !maps.Equal(files(t, w.dst), want) {
+		t.Fatalf("%s: %s", j.State, j.Error)
+	}
+	st, err := w.ledger.Status(t.Context(), DefaultAccount)
+	if err != nil || st.Used < 3_000_000 {
+		t.Fatalf("quota %+v, %v", st, err)
+	}
+}
+
+func TestTwoWorkersShareAJob(t *testing.T) {
+	eachStore(t, func(t *testing.T, w *world) {
+		w.tree(400, 3000)
+		var opens [2]atomic.Int64
+		for i := range opens {
+			s := w.service(func(ctx context.Context, a, b string, o transfer.Options) (*transfer.Pair, error) {
+				opens[i].Add(1)
+				return transfer.Open(ctx, a, b, o)
+			})
+			w.worker(s, WorkerOptions{Batches: 1, Transfers: 2})
+		}
+		j := w.reach(w.enqueue(slow(w.order(transfer.DeleteVerified), "600k")).ID, Completed, CompletedW, FailedState)
+		if j.State != Completed || j.Files.Copied != 400 {
+			t.Fatalf("%s, %+v", j.State, j.Files)
+		}
+		if opens[0].Load() == 0 || opens[1].Load() == 0 {
+			t.Error("one worker did it all")
+		}
+	})
+}
+
+func TestForegroundJobGoesToThePoolWhenItsProcessDies(t *testing.T) {
+	w := newWorld(t, "")
+	w.tree(5, 100)
+	j, err := w.svc.EnqueueForeground(t.Context(), w.order(transfer.DeleteNever))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := w.service(nil)
+	if err := pool.audit(t.Context(), j.ID); err != nil {
+		t.Fatal(err)
+	}
+	if q := w.store.Client().HGet(t.Context(), keysOf(j.ID).job(), "queue").Val(); q != foregroundQueue(j.ID) {
+		t.Fatalf("queue %s: the pool took the job of a living process", q)
+	}
+	if err := w.store.Client().HSet(t.Context(), keysOf(j.ID).job(), "owner", deadProcess(t)).Err(); err != nil {
+		t.Fatal(err)
+	}
+	found, ok, err := pool.FindInterrupted(t.Context(), w.order(transfer.DeleteNever))
+	if err != nil || !ok || found.ID != j.ID {
+		t.Fatalf("interrupted: %v %v %v", found.ID, ok, err)
+	}
+	if _, ok, _ := pool.FindInterrupted(t.Context(), w.order(transfer.DeleteVerified)); ok {
+		t.Fatal("a job with another order was found")
+	}
+	w.worker(pool, WorkerOptions{})
+	until(t, "maintenance is due", func() bool {
+		return w.store.Client().ZAdd(t.Context(), keyDue, redis.Z{Score: 0, Member: j.ID}).Err() == nil
+	})
+	if j = w.reach(j.ID, Completed, CompletedW, FailedState); j.State != Completed {
+		t.Fatalf("%s: %s", j.State, j.Error)
+	}
+}
+
+func TestForegroundWorkerEndsWithItsJob(t *testing.T) {
+	w := newWorld(t, "")
+	w.tree(5, 100)
+	other := w.enqueue(w.order(transfer.DeleteNever))
+	j, err := w.svc.EnqueueForeground(t.Context(), w.order(transfer.DeleteNever))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	w.put("film.mov", 400_000)
+	slowJob, err := w.svc.EnqueueForeground(t.Context(), slow(w.order(transfer.DeleteNever), "1k"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- w.svc.RunWorker(ctx, ctx, WorkerOptions{Job: slowJob.ID, Grace: time.Millisecond}) }()
+	if _, found, err := w.service(nil).FindInterrupted(ctx, slow(w.order(transfer.DeleteNever), "1k")); found || !errors.Is(err, ErrRunning) {
+		t.Fatalf("a job of a living process counts as interrupted: %v %v", found, err)
+	}
+	if _, err := w.svc.Cancel(ctx, slowJob.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if err := w.svc.RunWorker(ctx, ctx, WorkerOptions{Job: j.ID}); err != nil || ctx.Err() != nil {
+		t.Fatal(err, ctx.Err())
+	}
+	if j, err = w.svc.Get(t.Context(), j.ID); err != nil || j.State != Completed {
+		t.Fatalf("%s, %v", j.State, err)
+	}
+	if o, err := w.svc.Get(t.Context(), other.ID); err != nil || o.State != Queued {
+		t.Fatalf("another job was touched: %s, %v", o.State, err)
+	}
+}
+
+// A soft stop hands everything back: the next worker goes on at once, without waiting for a lease to end.
+func TestSoftStopHandsBack(t *testing.T) {
+	w := newWorld(t, "")
+	w.tree(100, 20_000)
+	want := files(t, w.src)
+	stop := w.worker(w.svc, WorkerOptions{Grace: time.Second})
+	j := w.enqueue(slow(w.order(transfer.DeleteVerified), "400k"))
+	until(t, "something is copied", func() bool { return w.reach(j.ID, Queued, Scanning, Transferring).Files.Copied > 2 })
+	stop()
+	held, err := w.store.Client().ZCard(t.Context(), string(keysOf(j.ID))+"lease").Result()
+	if err != nil || held != 0 {
+		t.Fatalf("%d leases left behind, %v", held, err)
+	}
+	st, err := w.ledger.Status(t.Context(), DefaultAccount)
+	if err != nil || st.Reserved != 0 {
+		t.Fatalf("reserved %d left behind, %v", st.Reserved, err)
+	}
+	w.worker(w.service(nil), WorkerOptions{})
+	if j = w.reach(j.ID, Completed, CompletedW, FailedState); j.State != Completed || !maps.Equal(files(t, w.dst), want) {
+		t.Fatalf("%s: %s", j.State, j.Error)
+	}
+}

@@ -1,0 +1,190 @@
+package jobs
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"time"
+
+	"offload/transfer"
+)
+
+// finish runs when the scan and every batch have ended: what was held back is deleted, emptied folders are removed, and
+// the job gets its last state.
+func (w *worker) finish(ctx context.Context, u *unit) error {
+	j, err := w.s.Get(ctx, u.job)
+	if err != nil {
+		return err
+	}
+	if held, err := w.holding(ctx, u, j); held || err != nil {
+		return err
+	}
+	note := ""
+	if j.Order.Deletes() {
+		if note, err = w.deleteHeld(ctx, u, j); err != nil {
+			return err
+		}
+		if err := w.emptyFolders(ctx, u, j); err != nil {
+			return err
+		}
+	}
+	if j, err = w.s.Get(ctx, u.job); err != nil {
+		return err
+	}
+	if note == "" {
+		note = j.Error
+	}
+	to := Completed
+	if j.Files.Failed > 0 || j.Files.SetAside > 0 || note != "" {
+		to = CompletedW
+	}
+	_, err = w.s.scripts.transition(ctx, u.job, from(to), string(to), w.name, note, u.hold)
+	return err
+}
+
+// holding makes the job wait until its --hold is over.
+func (w *worker) holding(ctx context.Context, u *unit, j Job) (bool, error) {
+	if j.Order.Hold == 0 || !j.Order.Deletes() {
+		return false, nil
+	}
+	// The hold counts from when everything was proved; the first to finish writes that down.
+	k := keysOf(u.job).job()
+	if err := w.s.client.HSetNX(ctx, k, "proved", time.Now().UnixMilli()).Err(); err != nil {
+		return false, fmt.Errorf("begin the hold: %w", err)
+	}
+	at, err := w.s.client.HGet(ctx, k, "proved").Result()
+	if err != nil {
+		return false, fmt.Errorf("read the hold: %w", err)
+	}
+	until := fromMillis(at).Add(j.Order.Hold)
+	if !until.After(time.Now()) {
+		return false, nil
+	}
+	_, err = w.s.scripts.giveback(ctx, u.hold, giveBack{wait: true, reason: ReasonHold, until: until})
+	return true, err
+}
+
+// deleteHeld deletes what the policy held back: everything at once (complete), or after a hold. It returns why nothing
+// was deleted, if so.
+func (w *worker) deleteHeld(ctx context.Context, u *unit, j Job) (string, error) {
+	if j.Order.DeleteSource != transfer.DeleteComplete && j.Order.Hold == 0 {
+		return "", nil
+	}
+	if j.Order.DeleteSource == transfer.DeleteComplete {
+		if why, err := w.incomplete(ctx, j); why != "" || err != nil {
+			return why, err
+		}
+	}
+	o, release, err := w.pairs.get(ctx, j)
+	if err != nil {
+		return "", w.openFailed(ctx, u, j, err)
+	}
+	defer release()
+	return "", w.s.batches(ctx, u.job, func(b stored) error {
+		if err := u.check(ctx); err != nil {
+			return err
+		}
+		jr := newJournal(w.s, u.hold, b.number, b.entries, b.done, u.saw)
+		report, _, err := w.inPool(ctx, u, j, o, jr, func(env transfer.Env) (transfer.Report, error) {
+			return o.pair.DeleteProved(ctx, w.transferBatch(u, j, b), env, -1)
+		})
+		if err != nil {
+			return err
+		}
+		if report.Pending > 0 {
+			return w.notDeleted(ctx, j, report)
+		}
+		return w.compact(ctx, u, jr)
+	})
+}
+
+// incomplete tells why the policy "complete" deletes nothing: safety rule 10, and that every file must be proved.
+func (w *worker) incomplete(ctx context.Context, j Job) (string, error) {
+	unlisted, err := w.s.client.HGet(ctx, keysOf(j.ID).job(), "unlisted").Result()
+	if err != nil {
+		return "", fmt.Errorf("read job %s: %w", j.ID, err)
+	}
+	proved := j.Grades.A
+	if j.Order.MinGrade >= transfer.GradeB {
+		proved += j.Grades.B
+	}
+	if j.Order.MinGrade >= transfer.GradeC {
+		proved += j.Grades.C
+	}
+	return whyIncomplete(number(unlisted), j.Files.Found-j.Files.Excluded, proved, j.Files.Deleted), nil
+}
+
+// whyIncomplete is the rule of the policy "complete"; "" allows the deletion.
+func whyIncomplete(unlisted, found, proved, deleted int64) string {
+	switch {
+	case deleted > 0 && unlisted == 0 && proved == found:
+		return "" // a deletion that was begun goes on
+	case unlisted > 0:
+		return fmt.Sprintf("nothing was deleted: %d folders could not be read whole", unlisted)
+	case proved < found:
+		return fmt.Sprintf("nothing was deleted: %d of %d files are not proved, and --delete-source complete needs all", found-proved, found)
+	}
+	return ""
+}
+
+// notDeleted hands the finish back, with the reason.
+func (w *worker) notDeleted(ctx context.Context, j Job, r transfer.Report) error {
+	if r.SignIn == "" && !r.Space && r.NoQuota == 0 {
+		return transfer.ErrStop
+	}
+	back, err := w.whyNot(ctx, j, r)
+	if err != nil {
+		return err
+	}
+	back.parked, back.wait = false, true // the finish is one unit: the job waits as a whole
+	return &waitError{back}
+}
+
+// waitError makes the job wait.
+type waitError struct{ back giveBack }
+
+func (e *waitError) Error() string { return "wait for " + string(e.back.reason) }
+
+func (w *worker) compact(ctx context.Context, u *unit, jr *journal) error {
+	blob, err := w.s.codec.packOutcomes(jr.outcomes())
+	if err != nil {
+		return err
+	}
+	k := keysOf(u.job)
+	_, err = w.s.scripts.owned(ctx, "compact", u.hold, []string{k.outcomes(jr.batch), k.ended(jr.batch)}, u.unit, u.fence, blob)
+	return err
+}
+
+// emptyFolders removes the source folders that this job has emptied.
+func (w *worker) emptyFolders(ctx context.Context, u *unit, j Job) error {
+	dirs := map[string]struct{}{}
+	err := w.s.batches(ctx, u.job, func(b stored) error {
+		for i, o := range b.done {
+			if o.Source != transfer.Deleted && o.Source != transfer.Purged {
+				continue
+			}
+			if dir := path.Dir(b.entries[i].SourcePath()); dir != "." {
+				dirs[dir] = struct{}{}
+			}
+		}
+		return nil
+	})
+	if err != nil || len(dirs) == 0 {
+		return err
+	}
+	o, release, err := w.pairs.get(ctx, j)
+	if err != nil {
+		return w.openFailed(ctx, u, j, err)
+	}
+	defer release()
+	all := make([]string, 0, len(dirs))
+	for d := range dirs {
+		all = append(all, d)
+	}
+	n, err := o.pair.RemoveEmptyDirs(ctx, all)
+	if err != nil {
+		// Folders that stay hold nothing: no reason to call a finished job anything else.
+		w.log.Warn("remove emptied folders", "job", u.job, "removed", n, "error", err)
+	}
+	return nil
+}

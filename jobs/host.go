@@ -1,0 +1,63 @@
+package jobs
+
+import (
+	"crypto/rand"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// processName names this process in leases and on screens: "host:space:pid:random". The second part names the set of
+// process IDs that pid belongs to (this boot, this container), so that another process of the same set can tell at
+// once that this one is gone, without waiting for its leases to end.
+func processName() string {
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		host = "unknown"
+	}
+	host = strings.NewReplacer(":", "_", "/", "_", "|", "_").Replace(host)
+	return fmt.Sprintf("%s:%s:%d:%s", host, pidSpace(), os.Getpid(), rand.Text()[:8])
+}
+
+// pidSpace is "" where it can't be told.
+func pidSpace() string {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	ns, err := os.Readlink("/proc/self/ns/pid")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(boot)) + strings.Trim(strings.TrimPrefix(ns, "pid:"), "[]")
+}
+
+// knownDead tells whether the named process is surely gone. A process whose ID was given to another one since is held
+// for living; its leases end by themselves.
+func knownDead(name string) bool {
+	p := strings.Split(name, ":")
+	if len(p) != 4 || p[1] == "" || p[1] != pidSpace() {
+		return false
+	}
+	pid, err := strconv.Atoi(p[2])
+	if err != nil {
+		return false
+	}
+	raw, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return os.IsNotExist(err)
+	}
+	// "pid (name) state ...": the name may hold anything. A zombie has ended, only nobody has asked how yet.
+	_, rest, ok := strings.Cut(string(raw[strings.LastIndexByte(string(raw), ')')+1:]), " ")
+	return ok && (strings.HasPrefix(rest, "Z") || strings.HasPrefix(rest, "X"))
+}
+
+// shortName is what people see of a process: host and process ID.
+func shortName(name string) string {
+	p := strings.Split(name, ":")
+	if len(p) != 4 {
+		return name
+	}
+	return p[0] + "/" + p[2]
+}

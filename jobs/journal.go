@@ -1,0 +1,166 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	"offload/transfer"
+)
+
+// journal records the outcomes of one batch and counts them for the job. Records that come while one is being written
+// are written together with the next: many small files cost few calls. It implements transfer.Journal.
+type journal struct {
+	s       *Service
+	hold    hold
+	batch   int64
+	entries []transfer.Entry
+	seen    func(State) // told of the job's state with each answer
+
+	mu    sync.Mutex
+	cur   []transfer.Outcome // as stored
+	queue []*record
+	idle  *sync.Cond
+	busy  bool
+}
+
+type record struct {
+	i    int
+	o    transfer.Outcome
+	done chan error
+}
+
+func newJournal(s *Service, h hold, batch int64, entries []transfer.Entry, done []transfer.Outcome, seen func(State)) *journal {
+	j := &journal{s: s, hold: h, batch: batch, entries: entries, cur: append([]transfer.Outcome(nil), done...), seen: seen}
+	j.idle = sync.NewCond(&j.mu)
+	return j
+}
+
+// Record implements transfer.Journal.
+func (j *journal) Record(ctx context.Context, i int, o transfer.Outcome) error {
+	r := &record{i, o, make(chan error, 1)}
+	j.mu.Lock()
+	j.queue = append(j.queue, r)
+	if !j.busy {
+		j.busy = true
+		// What was done must be written though the work around it is being called off; the fence keeps it honest.
+		go j.flush(context.WithoutCancel(ctx))
+	}
+	j.mu.Unlock()
+	return <-r.done
+}
+
+// outcomes returns what is stored, once nothing is being written.
+func (j *journal) outcomes() []transfer.Outcome {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for j.busy {
+		j.idle.Wait()
+	}
+	return j.cur
+}
+
+func (j *journal) flush(ctx context.Context) {
+	for {
+		j.mu.Lock()
+		todo := j.queue
+		j.queue = nil
+		if len(todo) == 0 {
+			j.busy = false
+			j.idle.Broadcast()
+			j.mu.Unlock()
+			return
+		}
+		j.mu.Unlock()
+		err := j.write(ctx, todo)
+		for _, r := range todo {
+			r.done <- err
+		}
+	}
+}
+
+func (j *journal) write(ctx context.Context, todo []*record) error {
+	change := counters{}
+	var pairs []any
+	for _, r := range todo {
+		raw, err := json.Marshal(r.o)
+		if err != nil {
+			return fmt.Errorf("record outcome of %s: %w", j.entries[r.i].Path, err)
+		}
+		pairs = append(pairs, r.i, raw)
+	}
+	j.mu.Lock()
+	next := map[int]transfer.Outcome{}
+	for _, r := range todo {
+		old, ok := next[r.i]
+		if !ok {
+			old = j.cur[r.i]
+		}
+		change.add(j.entries[r.i], old, -1)
+		change.add(j.entries[r.i], r.o, 1)
+		next[r.i] = r.o
+	}
+	j.mu.Unlock()
+	args := append([]any{j.hold.unit, j.hold.fence}, change.args()...)
+	ctx, cancel := context.WithTimeout(ctx, storeWait)
+	defer cancel()
+	state, err := j.s.scripts.owned(ctx, "record", j.hold, []string{keysOf(j.hold.job).outcomes(j.batch)}, append(args, pairs...)...)
+	if err != nil {
+		return err
+	}
+	j.mu.Lock()
+	for i, o := range next {
+		j.cur[i] = o
+	}
+	j.mu.Unlock()
+	j.seen(state)
+	return nil
+}
+
+// counters are changes of a job's counters, by the names of their fields.
+type counters map[string]int64
+
+// add counts an outcome, n times.
+func (c counters) add(e transfer.Entry, o transfer.Outcome, n int64) {
+	if o.Result == transfer.Pending {
+		return
+	}
+	c[string(o.Result)] += n
+	c["b_wasted"] += n * o.Wasted
+	if o.Result == transfer.Copied {
+		c["b_copied"] += n * o.Bytes
+	}
+	if o.Grade != "" {
+		c["grade_"+string(o.Grade)] += n
+	}
+	if o.Source == transfer.Deleted || o.Source == transfer.Purged {
+		c["deleted"] += n
+		c["b_deleted"] += n * max(e.Size, 0)
+	}
+}
+
+// args are the counters that change, in the form that the scripts take: their number, then name and change.
+func (c counters) args() []any {
+	args := []any{0}
+	for name, n := range c {
+		if n != 0 {
+			args = append(args, name, n)
+		}
+	}
+	args[0] = len(args) / 2
+	return args
+}
+
+// pendingBytes is what the entries that nothing has become of yet will move at most, as far as their sizes are known.
+func (j *journal) pendingBytes() int64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var n int64
+	for i, o := range j.cur {
+		if o.Result == transfer.Pending && j.entries[i].Verdict == transfer.Pending {
+			n += max(j.entries[i].Size, 0)
+		}
+	}
+	return n
+}

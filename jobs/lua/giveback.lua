@@ -1,0 +1,18 @@
+-- giveback returns a unit that isn't done: to be sent again, or parked until something changes. It may also make the
+-- whole job wait.
+-- ARGV: 1 unit, 2 fence, 3 worker, 4 'ready' or 'parked', 5 smallest need in bytes, 6 reason, 7 until in ms or '',
+--       8 error or '', 9 '1' to make the job wait at once
+-- Result: {1 or 0 (lost), state}
+local state = field('state')
+if not owns(ARGV[1], ARGV[2]) then return {0, state} end
+drop(ARGV[1])
+redis.call('HINCRBY', att, ARGV[1], 1)
+if ARGV[4] == 'parked' then
+  redis.call('ZADD', parked, ARGV[5], ARGV[1])
+  redis.call('HSET', job, 'park_reason', ARGV[6], 'park_until', ARGV[7], 'park_error', ARGV[8])
+  advance(ARGV[3])
+else
+  make_ready(ARGV[1])
+  if ARGV[9] == '1' and runs(state) then move(state, 'waiting', ARGV[6], ARGV[7], ARGV[8], ARGV[3]) end
+end
+return {1, field('state')}

@@ -1,0 +1,66 @@
+-- What every script of a job shares; it is put before each of them.
+-- KEYS of every script, all in the slot of {JOB}:
+--   1 job     hash  the job's fields and counters
+--   2 ready   zset  unit -> order        units that no task has been sent for
+--   3 fed     zset  unit -> ms           units that a task was sent for, and when
+--   4 lease   zset  unit -> ms           units that a worker holds, and until when
+--   5 att     hash  unit -> number       grows with each sending and each claim: the fencing number
+--   6 holder  hash  unit -> worker       who holds the lease
+--   7 parked  zset  unit -> bytes        units that nothing can be done for now, and the smallest need of each
+--   8 history list  "ms|from|to|reason|by"
+--   9 order   zset  unit -> order        the order of every unit, for sending it again
+--  10 live    hash  worker/unit -> JSON  what is being done now
+-- Times are milliseconds since 1970 UTC on the server's clock.
+local job, ready, fed, lease, att, holder, parked, history, order, live =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local clock = redis.call('TIME')
+local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+
+local function num(n) return string.format('%.0f', n) end
+local function field(name) return redis.call('HGET', job, name) or '' end
+
+local function runs(state)
+  return state == 'queued' or state == 'scanning' or state == 'transferring' or state == 'finishing'
+end
+
+local function owns(unit, fence) return redis.call('HGET', att, unit) == fence end
+
+-- move changes the state; the caller has checked that it may.
+local function move(from, to, reason, till, err, by)
+  redis.call('RPUSH', history, num(now) .. '|' .. from .. '|' .. to .. '|' .. reason .. '|' .. by)
+  redis.call('HSET', job, 'state', to, 'reason', reason, 'until', till, 'changed', num(now))
+  if err ~= '' or from == 'waiting' then redis.call('HSET', job, 'error', err) end
+  if to == 'completed' or to == 'completed_with_warnings' or to == 'failed' or to == 'canceled' then
+    redis.call('HSET', job, 'finished', num(now))
+  end
+end
+
+-- drop takes a unit out of the hands of whoever holds it.
+local function drop(unit)
+  redis.call('ZREM', fed, unit)
+  redis.call('ZREM', lease, unit)
+  local who = redis.call('HGET', holder, unit)
+  if who then
+    redis.call('HDEL', holder, unit)
+    redis.call('HDEL', live, who .. '/' .. unit)
+  end
+end
+
+-- make_ready puts a unit among those that may be sent, in its order.
+local function make_ready(unit)
+  redis.call('ZADD', ready, redis.call('ZSCORE', order, unit) or '0', unit)
+end
+
+-- advance moves the job on when a unit has ended: to its finish when nothing is left, to waiting when only parked
+-- units are.
+local function advance(by)
+  local state = field('state')
+  if state ~= 'transferring' then return end
+  if field('open') == '0' then
+    move(state, 'finishing', '', '', '', by)
+    redis.call('ZADD', order, '+inf', 'finish')
+    make_ready('finish')
+  elseif redis.call('ZCARD', ready) == 0 and redis.call('ZCARD', fed) == 0 and redis.call('ZCARD', parked) > 0 then
+    move(state, 'waiting', field('park_reason'), field('park_until'), field('park_error'), by)
+  end
+end

@@ -1,0 +1,18 @@
+-- restart lets an ended job run again: what reopen made ready, and the scan where it had gaps.
+-- ARGV: 1 states that it is allowed from, 2 by, 3 '1' to scan again
+-- Result: {1 done or 0 not allowed, state}
+local state = field('state')
+if not string.find(ARGV[1], '|' .. state .. '|', 1, true) then return {0, state} end
+redis.call('ZREM', order, 'finish')
+redis.call('ZREM', ready, 'finish')
+redis.call('HSET', job, 'finished', '', 'error', '')
+local to = 'transferring'
+if ARGV[3] == '1' then
+  redis.call('HSET', job, 'scan_complete', '0')
+  make_ready('scan')
+  to = 'scanning'
+end
+move(state, to, '', '', '', ARGV[2])
+redis.call('HSET', job, 'error', '')
+advance(ARGV[2])
+return {1, field('state')}

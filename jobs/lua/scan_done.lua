@@ -1,0 +1,15 @@
+-- scan_done ends the scan; totals are final from then on.
+-- ARGV: 1 fence, 2 worker, 3 excluded files, 4 excluded bytes, 5 folders that couldn't be listed, 6 what was wrong
+-- Result: {1 or 0 (lost), state}
+local state = field('state')
+if not owns('scan', ARGV[1]) then return {0, state} end
+drop('scan')
+redis.call('HINCRBY', job, 'found', tonumber(ARGV[3]) - tonumber(redis.call('HGET', job, 'excluded') or '0'))
+redis.call('HINCRBY', job, 'b_found', tonumber(ARGV[4]) - tonumber(redis.call('HGET', job, 'b_excluded') or '0'))
+redis.call('HSET', job, 'scan_complete', '1', 'excluded', ARGV[3], 'b_excluded', ARGV[4], 'unlisted', ARGV[5],
+  'error', ARGV[6])
+if state == 'scanning' then
+  move(state, 'transferring', '', '', '', ARGV[2])
+  advance(ARGV[2])
+end
+return {1, field('state')}

@@ -1,0 +1,34 @@
+-- transition changes the state from outside: pause, resume, cancel, or the end of the finish.
+-- ARGV: 1 states that it is allowed from, as "|queued|scanning|", 2 new state or 'resume', 3 by, 4 error or '',
+--       5 unit that must be held, or '', 6 its fence
+-- Result: {1 done, 0 not allowed or -1 lost, state}
+local state = field('state')
+if state == '' then return {-1, ''} end
+if ARGV[5] ~= '' and not owns(ARGV[5], ARGV[6]) then return {-1, state} end
+if not string.find(ARGV[1], '|' .. state .. '|', 1, true) then return {0, state} end
+local to = ARGV[2]
+if to == 'resume' then
+  if redis.call('ZSCORE', order, 'finish') then
+    to = 'finishing'
+  elseif field('scan_complete') == '1' then
+    to = 'transferring'
+  elseif field('started') ~= '' then
+    to = 'scanning'
+  else
+    to = 'queued'
+  end
+  for _, unit in ipairs(redis.call('ZRANGE', parked, 0, -1)) do make_ready(unit) end
+  redis.call('DEL', parked)
+  -- Tasks that came while the job stood still were thrown away by whoever took them: they are sent anew.
+  for _, unit in ipairs(redis.call('ZRANGE', fed, 0, -1)) do
+    if not redis.call('ZSCORE', lease, unit) then
+      drop(unit)
+      redis.call('HINCRBY', att, unit, 1)
+      make_ready(unit)
+    end
+  end
+end
+if ARGV[5] ~= '' then drop(ARGV[5]) end
+move(state, to, '', '', ARGV[4], ARGV[3])
+if ARGV[2] == 'resume' then advance(ARGV[3]) end
+return {1, field('state')}

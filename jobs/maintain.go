@@ -1,0 +1,235 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"github.com/redis/go-redis/v9"
+)
+
+// Times of maintenance.
+const (
+	maintainEvery = time.Second
+	leaderTime    = 5 * time.Second
+	sweepEvery    = 10 * time.Second
+	lookRunning   = 2 * time.Second // how often a running job is looked at
+	lookQueued    = time.Minute     // one that waits for a worker
+	lookWaiting   = 5 * time.Second // one that waits for quota
+	dueAtOnce     = 200             // jobs looked at in one round
+)
+
+// maintain looks after jobs until ctx is done: it takes units back from workers that are gone, wakes what waits, hands
+// the jobs of dead foreground processes to the pool, and closes reservations that nobody renews. In the pool one
+// process at a time does so; a foreground worker looks after its own job alone.
+func (w *worker) maintain(ctx context.Context) {
+	tick := time.NewTicker(maintainEvery)
+	defer tick.Stop()
+	var swept time.Time
+	for {
+		if err := w.maintainOnce(ctx, &swept); err != nil && ctx.Err() == nil {
+			w.log.Warn("look after jobs", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (w *worker) maintainOnce(ctx context.Context, swept *time.Time) error {
+	if w.opt.Job == "" {
+		alive := redis.Z{Score: float64(time.Now().Add(leaseTime).UnixMilli()), Member: w.name}
+		if err := w.s.client.ZAdd(ctx, keyWorkers, alive).Err(); err != nil {
+			return fmt.Errorf("report this worker: %w", err)
+		}
+		if leads, err := w.lead(ctx); err != nil || !leads {
+			return err
+		}
+	} else if err := w.s.adopt(ctx, w.opt.Job, foregroundQueue(w.opt.Job), w.name); err != nil {
+		return err
+	}
+	if time.Since(*swept) > sweepEvery {
+		*swept = time.Now()
+		if _, err := w.s.cfg.Ledger.Sweep(ctx); err != nil {
+			return err
+		}
+		if err := w.s.client.ZRemRangeByScore(ctx, keyWorkers, "-inf", fmt.Sprint(time.Now().Add(-time.Hour).UnixMilli())).Err(); err != nil {
+			return fmt.Errorf("forget old workers: %w", err)
+		}
+	}
+	if w.opt.Job != "" {
+		return w.s.audit(ctx, w.opt.Job)
+	}
+	due, err := w.s.client.ZRangeByScore(ctx, keyDue, &redis.ZRangeBy{Min: "-inf", Max: fmt.Sprint(time.Now().UnixMilli()), Count: dueAtOnce}).Result()
+	if err != nil {
+		return fmt.Errorf("list jobs that are due: %w", err)
+	}
+	var all error
+	for _, id := range due {
+		all = errors.Join(all, w.s.audit(ctx, id))
+	}
+	return all
+}
+
+// lead tells whether this process looks after the pool's jobs; the lease moves on when it dies.
+func (w *worker) lead(ctx context.Context) (bool, error) {
+	won, err := w.s.client.SetNX(ctx, keyLeader, w.name, leaderTime).Result()
+	if err != nil {
+		return false, fmt.Errorf("ask for the lead: %w", err)
+	}
+	if won {
+		return true, nil
+	}
+	who, err := w.s.client.Get(ctx, keyLeader).Result()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("ask for the lead: %w", err)
+	case who != w.name:
+		return false, nil
+	}
+	// Two leaders for a moment do no harm: every audit is one script, and tasks sent twice are dropped.
+	if err := w.s.client.PExpire(ctx, keyLeader, leaderTime).Err(); err != nil {
+		return false, fmt.Errorf("keep the lead: %w", err)
+	}
+	return true, nil
+}
+
+// adopt gives a job to a queue and an owner, unless another living process owns it.
+func (s *Service) adopt(ctx context.Context, id, queue, owner string) error {
+	had, err := s.client.HGet(ctx, keysOf(id).job(), "owner").Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return fmt.Errorf("read job %s: %w", id, err)
+	}
+	dead := ""
+	if had != "" && knownDead(had) {
+		dead = had
+	}
+	n, state, err := s.scripts.verdict(ctx, "adopt", id, nil, queue, owner, ownerSilence.Milliseconds(), dead)
+	if err == nil && n != 1 {
+		err = fmt.Errorf("job %s (%s) is being worked on by %s: %w", id, state, shortName(had), ErrState)
+	}
+	return err
+}
+
+// audit sets one job right: it may be called by anybody at any time.
+func (s *Service) audit(ctx context.Context, id string) error {
+	holders, err := s.client.HVals(ctx, string(keysOf(id))+"holder").Result()
+	if err != nil {
+		return fmt.Errorf("audit job %s: %w", id, err)
+	}
+	slices.Sort(holders)
+	dead := slices.DeleteFunc(slices.Compact(holders), func(h string) bool { return !knownDead(h) })
+	a, err := s.scripts.audit(ctx, id, resendAfter, dead)
+	if err != nil {
+		return err
+	}
+	if a.lost > 0 {
+		s.log.Warn("took work back from workers that are gone", "job", id, "units", a.lost)
+	}
+	if a.state == "" {
+		return s.forget(ctx, id)
+	}
+	if err := s.send(ctx, a.queue, id, a.tasks); err != nil {
+		return err
+	}
+	if !a.state.Terminal() && a.state != Paused && a.owner != "" && (a.ownerUntil.Before(time.Now()) || knownDead(a.owner)) {
+		if err := s.toPool(ctx, id); err != nil {
+			return err
+		}
+	}
+	if a.state == Waiting {
+		if err := s.wake(ctx, id, a); err != nil {
+			return err
+		}
+	}
+	if err := s.feed(ctx, id); err != nil {
+		return err
+	}
+	return s.reschedule(ctx, id, a)
+}
+
+// forget drops an ID whose job was never created, once that can't happen any more.
+func (s *Service) forget(ctx context.Context, id string) error {
+	u, err := ulid.ParseStrict(id)
+	if err == nil && time.Since(ulid.Time(u.Time())) < time.Minute {
+		s.look(ctx, id, time.Minute)
+		return nil
+	}
+	p := s.client.Pipeline()
+	p.ZRem(ctx, keyDue, id)
+	p.ZRem(ctx, keyIndex, id)
+	if _, err := p.Exec(ctx); err != nil {
+		return fmt.Errorf("forget job %s: %w", id, err)
+	}
+	return nil
+}
+
+// toPool hands the job of a foreground process that is gone to the pool.
+func (s *Service) toPool(ctx context.Context, id string) error {
+	j, err := s.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	s.log.Info("hand a job to the pool, the process that ran it is gone", "job", id)
+	return s.adopt(ctx, id, string(j.Order.Priority), "")
+}
+
+// wake goes on with a waiting job when what it waits for has come.
+func (s *Service) wake(ctx context.Context, id string, a audited) error {
+	come := !a.until.IsZero() && !a.until.After(time.Now())
+	if !come && a.reason == ReasonQuota && a.need >= 0 {
+		account, err := s.accountOf(ctx, id)
+		if err != nil {
+			return err
+		}
+		st, err := s.cfg.Ledger.Status(ctx, account)
+		if err != nil {
+			return err
+		}
+		come = st.Available < 0 || st.Available >= max(a.need, 1)
+	}
+	if !come {
+		return nil
+	}
+	_, err := s.scripts.transition(ctx, id, "|"+string(Waiting)+"|", "resume", s.self, "", hold{})
+	if errors.Is(err, ErrState) {
+		return nil // somebody else was faster
+	}
+	return err
+}
+
+func (s *Service) accountOf(ctx context.Context, id string) (string, error) {
+	j, err := s.Get(ctx, id)
+	return j.Account, err
+}
+
+// reschedule notes when the job must be looked at next; a job that only a person can move isn't.
+func (s *Service) reschedule(ctx context.Context, id string, a audited) error {
+	var next time.Duration
+	switch {
+	case a.state.Terminal() || a.state == Paused:
+		if err := s.client.ZRem(ctx, keyDue, id).Err(); err != nil {
+			return fmt.Errorf("audit job %s: %w", id, err)
+		}
+		return nil
+	case a.state == Queued:
+		next = lookQueued
+	case a.state == Waiting && a.reason == ReasonQuota:
+		next = lookWaiting
+	case a.state == Waiting && !a.until.IsZero():
+		next = min(max(time.Until(a.until), time.Second), time.Minute)
+	case a.state == Waiting:
+		next = time.Minute
+	default:
+		next = lookRunning
+	}
+	s.look(ctx, id, next)
+	return nil
+}

@@ -1,0 +1,145 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"offload/quota"
+	"offload/transfer"
+)
+
+// meter counts the traffic of one batch against the account's quota, the job's --max-transfer and its --bwlimit.
+type meter struct {
+	pool    *quota.Pool
+	scripts *scripts
+	job     string
+	max     int64 // --max-transfer in bytes; 0 is none
+	pace    *pacer
+	reached atomic.Bool // --max-transfer has refused something
+	refused atomic.Bool // the quota has refused something
+}
+
+// Reserve implements transfer.Meter.
+func (m *meter) Reserve(ctx context.Context, size int64) (transfer.Grant, error) {
+	g := &grant{meter: m}
+	if err := g.takeTransfer(ctx, size); err != nil {
+		return nil, err
+	}
+	inner, err := m.pool.Reserve(ctx, size)
+	if err != nil {
+		return nil, errors.Join(m.noQuota(err), g.giveTransfer(ctx, size))
+	}
+	g.inner = inner
+	return g, nil
+}
+
+// noQuota gives the ledger's refusals the names that the engine knows.
+func (m *meter) noQuota(err error) error {
+	switch {
+	case errors.Is(err, quota.ErrNoQuota):
+		m.refused.Store(true)
+		return fmt.Errorf("%w: %w", transfer.ErrNoQuota, err)
+	case errors.Is(err, quota.ErrLost):
+		return fmt.Errorf("%w: %w", transfer.ErrFenced, err)
+	}
+	return err
+}
+
+// errMaxTransfer is why an entry is left when the job's own limit is reached.
+var errMaxTransfer = fmt.Errorf("the job's --max-transfer is reached: %w", transfer.ErrNoQuota)
+
+type grant struct {
+	meter *meter
+	inner *quota.Grant
+	taken int64 // bytes of --max-transfer
+	used  int64 // bytes charged
+}
+
+func (g *grant) takeTransfer(ctx context.Context, n int64) error {
+	if g.meter.max == 0 || n <= 0 {
+		return nil
+	}
+	ok, err := g.meter.scripts.run(ctx, "take_transfer", g.meter.job, nil, n, g.meter.max).Int()
+	if err != nil {
+		return fmt.Errorf("count against --max-transfer: %w", err)
+	}
+	if ok != 1 {
+		g.meter.reached.Store(true)
+		return errMaxTransfer
+	}
+	g.taken += n
+	return nil
+}
+
+func (g *grant) giveTransfer(ctx context.Context, n int64) error {
+	if g.meter.max == 0 || n <= 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeWait)
+	defer cancel()
+	if err := g.meter.scripts.run(ctx, "take_transfer", g.meter.job, nil, -n, g.meter.max).Err(); err != nil {
+		return fmt.Errorf("give back to --max-transfer: %w", err)
+	}
+	g.taken -= n
+	return nil
+}
+
+// Charge implements transfer.Grant.
+func (g *grant) Charge(ctx context.Context, n int64) error {
+	if over := g.used + n - g.taken; over > 0 {
+		if err := g.takeTransfer(ctx, over); err != nil {
+			return err
+		}
+	}
+	if err := g.inner.Charge(ctx, n); err != nil {
+		return g.meter.noQuota(err)
+	}
+	g.used += n
+	return g.meter.pace.wait(ctx, n)
+}
+
+// Settle implements transfer.Grant.
+func (g *grant) Settle(ctx context.Context, used, wasted int64) error {
+	return errors.Join(g.inner.Settle(ctx, used, wasted), g.giveTransfer(ctx, g.taken-used))
+}
+
+// pacer keeps one job in one worker to its --bwlimit, whose timetable may change the limit from minute to minute.
+type pacer struct {
+	band    transfer.Bandwidth
+	mu      sync.Mutex
+	now     int64 // the limit that limiter has; 0 is none
+	limiter *rate.Limiter
+}
+
+func newPacer(b transfer.Bandwidth) *pacer {
+	return &pacer{band: b, limiter: rate.NewLimiter(rate.Inf, 0)}
+}
+
+func (p *pacer) wait(ctx context.Context, n int64) error {
+	limit := p.band.At(time.Now())
+	if limit == 0 {
+		return nil
+	}
+	p.mu.Lock()
+	if limit != p.now {
+		p.now = limit
+		// A quarter second of burst keeps the pace even without waking up for every small read.
+		p.limiter = rate.NewLimiter(rate.Limit(limit), int(max(limit/4, 64<<10)))
+	}
+	limiter := p.limiter
+	p.mu.Unlock()
+	for n > 0 {
+		step := min(n, int64(limiter.Burst()))
+		if err := limiter.WaitN(ctx, int(step)); err != nil {
+			return fmt.Errorf("wait for --bwlimit: %w", err)
+		}
+		n -= step
+	}
+	return nil
+}

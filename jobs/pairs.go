@@ -1,0 +1,106 @@
+package jobs
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"offload/transfer"
+)
+
+// pairs keeps the remotes of the jobs that this worker is busy with open: a job's batches share them, and with them its
+// limits.
+type pairs struct {
+	open      func(ctx context.Context, source, dest string, opt transfer.Options) (*transfer.Pair, error)
+	transfers int
+
+	mu  sync.Mutex
+	all map[string]*openJob
+}
+
+// openJob is what the batches of one job share in this worker.
+type openJob struct {
+	order Order
+	mu    sync.Mutex // held while opening
+	pair  *transfer.Pair
+	slots *slots
+	pace  *pacer
+	users int
+	idle  time.Time // since when it has no user
+}
+
+// pairIdle is how long remotes without use stay open: long enough for the next batch to come.
+const pairIdle = time.Minute
+
+func newPairs(open func(context.Context, string, string, transfer.Options) (*transfer.Pair, error), transfers int) *pairs {
+	return &pairs{open: open, transfers: transfers, all: map[string]*openJob{}}
+}
+
+// get returns the open remotes of a job; release must be called when they aren't needed any more.
+func (p *pairs) get(ctx context.Context, j Job) (*openJob, func(), error) {
+	p.mu.Lock()
+	o := p.all[j.ID]
+	if o == nil {
+		n := j.Order.Transfers
+		if n == 0 {
+			n = p.transfers
+		}
+		band, err := transfer.ParseBandwidth(j.Order.BwLimit)
+		if err != nil {
+			p.mu.Unlock()
+			return nil, nil, fmt.Errorf("read --bwlimit: %w", err)
+		}
+		o = &openJob{order: j.Order, slots: newSlots(n, time.Now), pace: newPacer(band)}
+		p.all[j.ID] = o
+	}
+	o.users++
+	idle := p.takeIdle()
+	p.mu.Unlock()
+	for _, old := range idle {
+		old.pair.Close(context.WithoutCancel(ctx))
+	}
+	release := func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		o.users--
+		o.idle = time.Now()
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.pair == nil {
+		pair, err := p.open(ctx, j.Order.Source, j.Order.Dest, j.Order.Options)
+		if err != nil {
+			release()
+			return nil, nil, err
+		}
+		o.pair = pair
+	}
+	return o, release, nil
+}
+
+// takeIdle removes the jobs that nobody has used for a while; the caller holds mu and closes them.
+func (p *pairs) takeIdle() []*openJob {
+	var idle []*openJob
+	for id, o := range p.all {
+		if o.users == 0 && time.Since(o.idle) > pairIdle {
+			delete(p.all, id)
+			if o.pair != nil {
+				idle = append(idle, o)
+			}
+		}
+	}
+	return idle
+}
+
+// close closes all; no batch runs any more.
+func (p *pairs) close(ctx context.Context) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id, o := range p.all {
+		delete(p.all, id)
+		if o.pair != nil {
+			o.pair.Close(ctx)
+		}
+	}
+}

@@ -1,0 +1,320 @@
+package jobs
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/oklog/ulid/v2"
+	"github.com/redis/go-redis/v9"
+
+	"offload/quota"
+	"offload/transfer"
+)
+
+// Errors that a caller branches on.
+var (
+	ErrNotFound = errors.New("no such job")
+	ErrState    = errors.New("the job's state doesn't allow it")
+)
+
+// Store is what the service needs of internal/store.
+type Store interface {
+	Client() redis.UniversalClient
+	MakeRedisClient() any // for asynq
+}
+
+// Config of a service.
+type Config struct {
+	Store  Store
+	Ledger *quota.Ledger
+	Log    *slog.Logger // Defaults to nothing.
+	// Open opens the remotes of a job. Defaults to transfer.Open.
+	Open func(ctx context.Context, source, dest string, opt transfer.Options) (*transfer.Pair, error)
+}
+
+// Service is everything that can be done with jobs, for the command line, the API and the pages alike.
+type Service struct {
+	cfg     Config
+	client  redis.UniversalClient
+	scripts *scripts
+	codec   *codec
+	tasks   *asynq.Client
+	log     *slog.Logger
+	self    string // this process, as leases name it
+}
+
+// New returns a service. It starts nothing.
+func New(cfg Config) (*Service, error) {
+	if cfg.Store == nil || cfg.Ledger == nil {
+		return nil, errors.New("a service needs a store and a ledger")
+	}
+	if cfg.Open == nil {
+		cfg.Open = transfer.Open
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	sc, err := loadScripts(cfg.Store.Client())
+	if err != nil {
+		return nil, err
+	}
+	c, err := newCodec()
+	if err != nil {
+		return nil, err
+	}
+	return &Service{cfg: cfg, client: cfg.Store.Client(), scripts: sc, codec: c, tasks: asynq.NewClient(cfg.Store),
+		log: cfg.Log, self: processName()}, nil
+}
+
+// Close frees the service's connections; the store stays open.
+func (s *Service) Close() error {
+	s.codec.close()
+	if err := s.tasks.Close(); err != nil {
+		return fmt.Errorf("close the queue's client: %w", err)
+	}
+	return nil
+}
+
+// Enqueue checks the order, stores the job and its scan task, and returns it. The job is safe once this has returned.
+// A mistake in the order is an *OrderError, and nothing is stored.
+func (s *Service) Enqueue(ctx context.Context, o Order) (Job, error) {
+	return s.enqueue(ctx, o, "", s.self)
+}
+
+// EnqueueForeground is Enqueue for a job that this process alone works on until it ends (`offload run`). When the
+// process dies, the job goes to the pool.
+func (s *Service) EnqueueForeground(ctx context.Context, o Order) (Job, error) {
+	return s.enqueue(ctx, o, s.self, s.self)
+}
+
+func (s *Service) enqueue(ctx context.Context, o Order, owner, by string) (Job, error) {
+	o, err := s.Check(ctx, o)
+	if err != nil {
+		return Job{}, err
+	}
+	raw, err := json.Marshal(o)
+	if err != nil {
+		return Job{}, fmt.Errorf("store job: %w", err)
+	}
+	u, err := ulid.New(ulid.Now(), rand.Reader)
+	if err != nil {
+		return Job{}, fmt.Errorf("make a job's ID: %w", err)
+	}
+	id := u.String()
+	// The index first: a job that is indexed but was never created is dropped by maintenance, while one that was
+	// created but not indexed would never be seen again.
+	if err := s.index(ctx, id); err != nil {
+		return Job{}, err
+	}
+	queue, ordered := string(o.Priority), "0"
+	if o.Order == transfer.OrderLargest || o.Order == transfer.OrderOldest {
+		ordered = "1"
+	}
+	ownerUntil := int64(0)
+	if owner != "" {
+		queue, ownerUntil = foregroundQueue(id), time.Now().Add(ownerSilence).UnixMilli()
+	}
+	if err := s.scripts.run(ctx, "create", id, nil, by, "order", raw, "queue", queue, "ordered", ordered,
+		"owner", owner, "owner_until", ownerUntil).Err(); err != nil {
+		return Job{}, fmt.Errorf("store job: %w", err)
+	}
+	// A job that is stored is accepted: if sending its task fails now, maintenance sends it.
+	if err := s.feed(ctx, id); err != nil {
+		s.log.Warn("send the first task of a job", "job", id, "error", err)
+	}
+	return s.Get(ctx, id)
+}
+
+func (s *Service) index(ctx context.Context, id string) error {
+	p := s.client.Pipeline()
+	p.ZAdd(ctx, keyIndex, redis.Z{Member: id})
+	p.ZAdd(ctx, keyDue, redis.Z{Score: float64(time.Now().Add(firstLook).UnixMilli()), Member: id})
+	if _, err := p.Exec(ctx); err != nil {
+		return fmt.Errorf("store job: %w", err)
+	}
+	return nil
+}
+
+// look asks maintenance to look at a job after d.
+func (s *Service) look(ctx context.Context, id string, d time.Duration) {
+	at := redis.Z{Score: float64(time.Now().Add(d).UnixMilli()), Member: id}
+	if err := s.client.ZAdd(ctx, keyDue, at).Err(); err != nil {
+		s.log.Warn("note when to look at a job", "job", id, "error", err)
+	}
+}
+
+// Get returns a job, or ErrNotFound. A unique prefix of an ID, of at least 6 characters, is enough everywhere.
+func (s *Service) Get(ctx context.Context, id string) (Job, error) {
+	id, err := s.resolve(ctx, id)
+	if err != nil {
+		return Job{}, err
+	}
+	f, err := s.client.HGetAll(ctx, keysOf(id).job()).Result()
+	if err != nil {
+		return Job{}, fmt.Errorf("read job %s: %w", id, err)
+	}
+	if f["state"] == "" {
+		return Job{}, fmt.Errorf("job %s: %w", id, ErrNotFound)
+	}
+	return jobOf(id, f)
+}
+
+// resolve completes a prefix of an ID.
+func (s *Service) resolve(ctx context.Context, id string) (string, error) {
+	full := strings.ToUpper(id)
+	if strings.Trim(full, "0123456789ABCDEFGHJKMNPQRSTVWXYZ") != "" || len(full) < 6 || len(full) > 26 {
+		return "", fmt.Errorf("job %q: %w", id, ErrNotFound)
+	}
+	found, err := s.client.ZRangeByLex(ctx, keyIndex, &redis.ZRangeBy{Min: "[" + full, Max: "[" + full + "~", Count: 2}).Result()
+	if err != nil {
+		return "", fmt.Errorf("look for job %s: %w", id, err)
+	}
+	switch len(found) {
+	case 0:
+		return "", fmt.Errorf("job %q: %w", id, ErrNotFound)
+	case 1:
+		return found[0], nil
+	}
+	return "", fmt.Errorf("job %q is the beginning of several IDs, give more of it: %w", id, ErrNotFound)
+}
+
+func jobOf(id string, f map[string]string) (Job, error) {
+	j := Job{ID: id, State: State(f["state"]), Reason: Reason(f["reason"]), Error: f["error"],
+		ScanComplete: f["scan_complete"] == "1", Created: fromMillis(f["created"]),
+		Started: optional(f["started"]), Finished: optional(f["finished"]), Until: optional(f["until"])}
+	if err := json.Unmarshal([]byte(f["order"]), &j.Order); err != nil {
+		return Job{}, fmt.Errorf("read job %s: %w", id, err)
+	}
+	j.Source, j.Dest, j.Account = j.Order.Source, j.Order.Dest, j.Order.Account
+	j.Label, j.DeleteSource = j.Order.Label, j.Order.DeleteSource
+	n := func(name string) int64 { return number(f[name]) }
+	j.Files = Files{n("found"), n("copied"), n("skipped"), n("set_aside"), n("excluded"), n("failed"), n("deleted")}
+	j.Bytes = Bytes{n("b_found"), n("b_copied"), n("b_wasted"), n("b_deleted")}
+	j.Grades = Grades{n("grade_A"), n("grade_B"), n("grade_C"), n("grade_D")}
+	return j, nil
+}
+
+func optional(ms string) *time.Time {
+	t := fromMillis(ms)
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// ListOptions choose and page a list of jobs, newest first.
+type ListOptions struct {
+	States  []State // empty is all
+	Account string  // "" is all
+	Cursor  string  // from the page before
+	Limit   int     // Defaults to 50.
+}
+
+// List returns a page of jobs and the cursor of the next, "" at the end.
+func (s *Service) List(ctx context.Context, o ListOptions) ([]Job, string, error) {
+	if o.Limit <= 0 {
+		o.Limit = 50
+	}
+	page, last := []Job{}, o.Cursor
+	for {
+		max := "+"
+		if last != "" {
+			max = "(" + last
+		}
+		ids, err := s.client.ZRevRangeByLex(ctx, keyIndex, &redis.ZRangeBy{Min: "-", Max: max, Count: int64(o.Limit)}).Result()
+		if err != nil {
+			return nil, "", fmt.Errorf("list jobs: %w", err)
+		}
+		all, err := s.readJobs(ctx, ids)
+		if err != nil {
+			return nil, "", err
+		}
+		for _, j := range all {
+			if !o.chooses(j) {
+				continue
+			}
+			page = append(page, j)
+			if len(page) == o.Limit {
+				return page, j.ID, nil
+			}
+		}
+		if len(ids) < o.Limit {
+			return page, "", nil
+		}
+		last = ids[len(ids)-1]
+	}
+}
+
+func (o ListOptions) chooses(j Job) bool {
+	if o.Account != "" && j.Account != o.Account {
+		return false
+	}
+	for _, st := range o.States {
+		if j.State == st {
+			return true
+		}
+	}
+	return len(o.States) == 0
+}
+
+func (s *Service) readJobs(ctx context.Context, ids []string) ([]Job, error) {
+	p := s.client.Pipeline()
+	answers := make([]*redis.MapStringStringCmd, len(ids))
+	for i, id := range ids {
+		answers[i] = p.HGetAll(ctx, keysOf(id).job())
+	}
+	if _, err := p.Exec(ctx); err != nil && len(ids) > 0 {
+		return nil, fmt.Errorf("list jobs: %w", err)
+	}
+	var all []Job
+	for i, id := range ids {
+		f := answers[i].Val()
+		if f["state"] == "" { // indexed, but never created or just removed
+			continue
+		}
+		j, err := jobOf(id, f)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, j)
+	}
+	return all, nil
+}
+
+// HistoryEvent is one change of a job's state.
+type HistoryEvent struct {
+	At     time.Time `json:"at"`
+	From   State     `json:"from,omitempty"`
+	To     State     `json:"to"`
+	Reason Reason    `json:"reason,omitempty"`
+	By     string    `json:"by"`
+}
+
+// History returns the changes of a job's state, oldest first.
+func (s *Service) History(ctx context.Context, id string) ([]HistoryEvent, error) {
+	id, err := s.resolve(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := s.client.LRange(ctx, keysOf(id).history(), 0, -1).Result()
+	if err != nil {
+		return nil, fmt.Errorf("read history of job %s: %w", id, err)
+	}
+	var all []HistoryEvent
+	for _, line := range raw {
+		p := strings.SplitN(line, "|", 5)
+		if len(p) != 5 {
+			return nil, fmt.Errorf("read history of job %s: strange line %s", id, strconv.Quote(line))
+		}
+		all = append(all, HistoryEvent{fromMillis(p[0]), State(p[1]), State(p[2]), Reason(p[3]), p[4]})
+	}
+	return all, nil
+}

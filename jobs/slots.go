@@ -1,0 +1,143 @@
+package jobs
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Limits of the adaptive number of files at once.
+const (
+	slotsStart = 8
+	slotsMax   = 48
+	slotsEpoch = 300 * time.Millisecond // shortest time over which a rate is measured
+	slotsGain  = 1.08                   // by how much more at once must be faster to be worth it
+	firstPause = 4                      // epochs of rest after a first attempt in vain, doubled with each further one
+	maxPause   = 64
+	restSlowed = 16 // epochs of rest after a remote complained
+)
+
+// slots limits how many files one worker moves at once for one job. With a fixed number it is a semaphore. Adapting,
+// it tries more at once now and then, stays there when that moves more files a second, goes back when it doesn't, and
+// halves when a remote slows it down.
+type slots struct {
+	mu      sync.Mutex
+	limit   int
+	fixed   bool
+	busy    int
+	waiting []chan struct{}
+	now     func() time.Time
+
+	began  time.Time // of the present epoch
+	ended  int       // files in this epoch
+	full   bool      // whether the limit was reached in this epoch
+	base   int       // the limit that is known to be of use
+	rate   float64   // files a second at that limit
+	rest   int       // epochs until more is tried again
+	pause  int       // epochs to rest after the next attempt in vain
+	slowed time.Time // when the limit was last halved
+}
+
+// newSlots returns slots for n files at once; 0 adapts.
+func newSlots(n int, now func() time.Time) *slots {
+	s := &slots{limit: n, fixed: n > 0, now: now, began: now(), pause: firstPause}
+	if !s.fixed {
+		s.limit, s.base = slotsStart, slotsStart
+	}
+	return s
+}
+
+// Acquire implements transfer.Slots.
+func (s *slots) Acquire(ctx context.Context) (func(bool), error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	if s.busy < s.limit && len(s.waiting) == 0 {
+		s.busy++
+		s.mu.Unlock()
+		return s.releaser(), nil
+	}
+	s.full = true
+	turn := make(chan struct{})
+	s.waiting = append(s.waiting, turn)
+	s.mu.Unlock()
+	select {
+	case <-turn:
+		return s.releaser(), nil
+	case <-ctx.Done():
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for i, w := range s.waiting {
+			if w == turn {
+				s.waiting = append(s.waiting[:i], s.waiting[i+1:]...)
+				return nil, context.Cause(ctx)
+			}
+		}
+		s.busy-- // the slot was given in the same moment: pass it on
+		s.wake()
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (s *slots) releaser() func(bool) {
+	var once sync.Once
+	return func(throttled bool) { once.Do(func() { s.release(throttled) }) }
+}
+
+func (s *slots) release(throttled bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.busy--
+	if !s.fixed {
+		s.adapt(throttled)
+	}
+	s.wake()
+}
+
+// wake gives free slots to those who wait, first come first served; the caller holds mu.
+func (s *slots) wake() {
+	for s.busy < s.limit && len(s.waiting) > 0 {
+		s.busy++
+		close(s.waiting[0])
+		s.waiting = s.waiting[1:]
+	}
+}
+
+// adapt is told of each file that ended; the caller holds mu.
+func (s *slots) adapt(throttled bool) {
+	now := s.now()
+	s.ended++
+	if throttled {
+		if now.Sub(s.slowed) > time.Second { // answers to one burst are one sign
+			s.limit = max(1, s.limit/2)
+			s.base, s.rate, s.slowed = s.limit, 0, now
+			s.rest, s.pause = restSlowed, restSlowed
+		}
+		s.restart(now)
+		return
+	}
+	took := now.Sub(s.began)
+	if took < slotsEpoch || s.ended < s.limit {
+		return
+	}
+	rate := float64(s.ended) / took.Seconds()
+	switch {
+	case !s.full: // the limit isn't what holds the work back
+	case s.limit > s.base && rate < s.rate*slotsGain: // more at once brought nothing
+		s.limit = s.base
+		s.rest, s.pause = s.pause, min(2*s.pause, maxPause)
+	case s.limit > s.base:
+		s.base, s.rate, s.pause = s.limit, rate, firstPause
+		s.limit = min(slotsMax, s.limit+max(1, s.limit/2))
+	case s.rest > 0:
+		s.rest--
+		s.rate = rate
+	default:
+		s.rate = rate
+		s.limit = min(slotsMax, s.limit+max(1, s.limit/2))
+	}
+	s.restart(now)
+}
+
+func (s *slots) restart(now time.Time) { s.began, s.ended, s.full = now, 0, false }

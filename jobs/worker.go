@@ -1,0 +1,360 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"offload/transfer"
+)
+
+// WorkerOptions of one worker process.
+type WorkerOptions struct {
+	Job       string        // work on this job alone (`offload run`); "" is all
+	Batches   int           // batches at once. Defaults to 8.
+	Transfers int           // files at once for a job that doesn't say; 0 adapts.
+	Grace     time.Duration // how long files that have begun may go on after a stop. Defaults to 8 s.
+}
+
+// worker is one process's part in the pool.
+type worker struct {
+	s        *Service
+	opt      WorkerOptions
+	name     string
+	log      *slog.Logger
+	pairs    *pairs
+	stopping chan struct{} // closed when nothing new may begin
+	failures failures
+}
+
+// RunWorker works until soft is done, then finishes or hands back what has begun and returns when all of it has
+// ended. When hard is done it abandons everything at once; nothing is lost by that.
+// With a Job set it also returns, with nil, when that job has ended, waits or is paused.
+func (s *Service) RunWorker(soft, hard context.Context, o WorkerOptions) error {
+	if o.Batches <= 0 {
+		o.Batches = 8
+	}
+	if o.Grace <= 0 {
+		o.Grace = 8 * time.Second
+	}
+	w := &worker{s: s, opt: o, name: s.self, log: s.log, stopping: make(chan struct{})}
+	w.pairs = newPairs(s.cfg.Open, o.Transfers)
+	queues := poolQueues()
+	if o.Job != "" {
+		if err := s.adopt(soft, o.Job, foregroundQueue(o.Job), w.name); err != nil {
+			return err
+		}
+		queues = map[string]int{foregroundQueue(o.Job): 1}
+	}
+	// Work hangs on hard alone: a soft stop lets files that have begun end.
+	work, abandon := context.WithCancelCause(context.WithoutCancel(hard))
+	defer abandon(nil)
+	defer context.AfterFunc(hard, func() { abandon(transfer.ErrStop) })()
+	srv := asynq.NewServer(s.cfg.Store, asynq.Config{
+		Concurrency:              o.Batches,
+		Queues:                   queues,
+		BaseContext:              func() context.Context { return work },
+		TaskCheckInterval:        50 * time.Millisecond,
+		DelayedTaskCheckInterval: time.Second,
+		// Failures are counted by us, in the job's own state: for asynq a task never fails, it is only tried again.
+		IsFailure:       func(error) bool { return false },
+		RetryDelayFunc:  func(int, error, *asynq.Task) time.Duration { return 5 * time.Second },
+		ShutdownTimeout: o.Grace + storeWait,
+		Logger:          asynqLog{s.log},
+		LogLevel:        asynq.WarnLevel,
+	})
+	if err := srv.Start(asynq.HandlerFunc(w.handle)); err != nil {
+		return fmt.Errorf("start the queue's worker: %w", err)
+	}
+	s.log.Info("worker started", "worker", w.name, "batches", o.Batches)
+	var rest sync.WaitGroup
+	upkeep, endUpkeep := context.WithCancel(work)
+	rest.Go(func() { w.maintain(upkeep) })
+	err := w.untilStop(soft, hard)
+	srv.Stop()
+	close(w.stopping)
+	srv.Shutdown()
+	endUpkeep()
+	rest.Wait()
+	w.pairs.close(context.WithoutCancel(hard))
+	return errors.Join(err, w.leave(context.WithoutCancel(hard)))
+}
+
+// untilStop waits for the stop, or for the end of the one job that this worker is for.
+func (w *worker) untilStop(soft, hard context.Context) error {
+	if w.opt.Job == "" {
+		select {
+		case <-soft.Done():
+		case <-hard.Done():
+		}
+		return nil
+	}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		j, err := w.s.Get(soft, w.opt.Job)
+		if errors.Is(err, ErrNotFound) || (err == nil && !j.State.Runs()) {
+			return nil
+		}
+		if err != nil && soft.Err() == nil && hard.Err() == nil {
+			w.log.Warn("read the job's state", "job", w.opt.Job, "error", err)
+		}
+		select {
+		case <-soft.Done():
+			return nil
+		case <-hard.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// leave takes this process off the books, so that nobody waits for it.
+func (w *worker) leave(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, storeWait)
+	defer cancel()
+	if w.opt.Job == "" {
+		return w.s.client.ZRem(ctx, keyWorkers, w.name).Err()
+	}
+	if _, err := w.s.Get(ctx, w.opt.Job); errors.Is(err, ErrNotFound) {
+		return nil // removed meanwhile: leave no trace of it
+	}
+	// The job is left to whoever comes: this process again, or the pool. Its own queue is of no more use.
+	if err := w.s.client.HSet(ctx, keysOf(w.opt.Job).job(), "owner_until", 0).Err(); err != nil {
+		return fmt.Errorf("leave job %s: %w", w.opt.Job, err)
+	}
+	in := asynq.NewInspector(w.s.cfg.Store)
+	defer in.Close()
+	if err := in.DeleteQueue(foregroundQueue(w.opt.Job), true); err != nil && !errors.Is(err, asynq.ErrQueueNotFound) {
+		w.log.Debug("remove the job's own queue", "job", w.opt.Job, "error", err)
+	}
+	return nil
+}
+
+// handle does one task. It returns an error only where the task should be tried again as it is.
+func (w *worker) handle(ctx context.Context, t *asynq.Task) error {
+	var p payload
+	if err := json.Unmarshal(t.Payload(), &p); err != nil {
+		return fmt.Errorf("read task: %w: %w", err, asynq.RevokeTask)
+	}
+	if p.Version > payloadVersion {
+		return fmt.Errorf("task of job %s has version %d: this worker is too old for it", p.Job, p.Version)
+	}
+	h, state, err := w.s.scripts.claim(ctx, p.Job, p.Unit, p.Attempt, w.name, leaseTime)
+	if err != nil {
+		return err
+	}
+	if h.fence == "" {
+		w.log.Debug("task is out of date", "job", p.Job, "unit", p.Unit, "attempt", p.Attempt, "state", state)
+		return nil
+	}
+	w.s.look(ctx, p.Job, lookRunning) // should this process die, somebody notices soon
+	u := &unit{hold: h, w: w, watch: newWatcher(time.Now())}
+	ctx, cancel := context.WithCancelCause(ctx)
+	var beats sync.WaitGroup
+	beats.Go(func() { u.keep(ctx, cancel) })
+	defer beats.Wait()
+	defer cancel(nil)
+	err = w.do(ctx, u)
+	if errors.Is(err, transfer.ErrFenced) || errors.Is(context.Cause(ctx), transfer.ErrFenced) {
+		w.log.Warn("lost a unit to another worker", "job", h.job, "unit", h.unit)
+		return nil
+	}
+	if err != nil {
+		err = w.failed(ctx, u, err)
+	} else {
+		w.failures.clear(h.job)
+	}
+	after, done := context.WithTimeout(context.WithoutCancel(ctx), storeWait)
+	defer done()
+	if e := w.s.audit(after, h.job); e != nil {
+		w.log.Warn("go on with the job", "job", h.job, "error", e)
+	}
+	return err
+}
+
+func (w *worker) do(ctx context.Context, u *unit) (err error) {
+	defer func() {
+		if p := recover(); p != nil { // a backend's bug must not end the process and all its other work
+			w.log.Error("panic in a unit of work", "job", u.job, "unit", u.unit, "panic", p)
+			err = fmt.Errorf("a bug was hit: %v", p)
+		}
+	}()
+	n, isBatch := batchNumber(u.unit)
+	switch {
+	case u.unit == unitScan:
+		return w.scan(ctx, u)
+	case u.unit == unitFinish:
+		return w.finish(ctx, u)
+	case isBatch:
+		return w.batch(ctx, u, n)
+	}
+	return fmt.Errorf("unit %q isn't known here", u.unit)
+}
+
+// unit is one unit of work in this worker's hands.
+type unit struct {
+	hold
+	w       *worker
+	watch   *watcher
+	stopped atomic.Bool // the job was paused, canceled or waits
+}
+
+// keep renews the lease until ctx is done. It cancels the work when the lease is lost or can't be renewed in time, at
+// once when the job is canceled, and after the grace when it is paused or the worker stops.
+func (u *unit) keep(ctx context.Context, cancel context.CancelCauseFunc) {
+	tick := time.NewTicker(beat)
+	defer tick.Stop()
+	renewed, stopping := time.Now(), u.w.stopping
+	var grace <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-grace:
+			cancel(transfer.ErrStop)
+			return
+		case <-stopping:
+			stopping = nil
+			u.stopped.Store(true)
+		case <-tick.C:
+			live, err := u.watch.report(time.Now())
+			if err != nil {
+				u.w.log.Warn("report progress", "job", u.job, "error", err)
+			}
+			asked := time.Now()
+			call, done := context.WithDeadline(ctx, renewed.Add(leaseTime-leaseMargin))
+			state, err := u.w.s.scripts.renew(call, u.hold, leaseTime, live)
+			done()
+			switch {
+			case err == nil:
+				renewed = asked
+				u.saw(state)
+			case errors.Is(err, transfer.ErrFenced):
+				cancel(transfer.ErrFenced)
+				return
+			case time.Since(renewed) >= leaseTime-leaseMargin:
+				u.w.log.Warn("lease ran out, the store didn't answer", "job", u.job, "unit", u.unit, "error", err)
+				cancel(transfer.ErrFenced)
+				return
+			}
+			if state == Canceled {
+				cancel(transfer.ErrStop)
+				return
+			}
+		}
+		if u.stopped.Load() && grace == nil {
+			t := time.NewTimer(u.w.opt.Grace)
+			defer t.Stop()
+			grace = t.C
+		}
+	}
+}
+
+// saw is told of the job's state with each answer of the store.
+func (u *unit) saw(state State) {
+	if !state.Runs() {
+		u.stopped.Store(true)
+	}
+}
+
+// check is asked before each entry.
+func (u *unit) check(ctx context.Context) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	if u.stopped.Load() {
+		return transfer.ErrStop
+	}
+	return nil
+}
+
+// failures counts, by job, how often in a row this worker couldn't do a unit at all.
+type failures struct {
+	mu sync.Mutex
+	of map[string]int
+}
+
+func (f *failures) add(job string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.of == nil {
+		f.of = map[string]int{}
+	}
+	f.of[job]++
+	return f.of[job]
+}
+
+func (f *failures) clear(job string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.of, job)
+}
+
+// maxFailures in a row make a job fail. With the waits between them that is about five minutes.
+const maxFailures = 10
+
+// failed deals with a unit that couldn't be done: it is handed back after a wait, or the job fails when that has
+// happened too often in a row or can't get better.
+func (w *worker) failed(ctx context.Context, u *unit, cause error) error {
+	var waits *waitError
+	stopped := errors.As(cause, &waits) || errors.Is(cause, transfer.ErrStop) || u.check(ctx) != nil
+	n := 0
+	if !stopped {
+		n = w.failures.add(u.job)
+		w.log.Warn("a unit of work failed", "job", u.job, "unit", u.unit, "failures", n, "error", cause)
+	}
+	clean, done := context.WithTimeout(context.WithoutCancel(ctx), storeWait)
+	defer done()
+	if waits != nil {
+		_, err := w.s.scripts.giveback(clean, u.hold, waits.back)
+		return err
+	}
+	var final *finalError
+	if errors.As(cause, &final) || n >= maxFailures {
+		_, err := w.s.scripts.transition(clean, u.job, from(FailedState), string(FailedState), w.name, cause.Error(), u.hold)
+		if err == nil || !errors.Is(err, ErrState) {
+			return err
+		}
+	}
+	if n > 0 {
+		wait := time.NewTimer(min(time.Second<<min(n-1, 6), time.Minute))
+		defer wait.Stop()
+		select {
+		case <-ctx.Done():
+		case <-w.stopping:
+		case <-wait.C:
+		}
+		clean, done = context.WithTimeout(context.WithoutCancel(ctx), storeWait)
+		defer done()
+	}
+	_, err := w.s.scripts.giveback(clean, u.hold, giveBack{})
+	if errors.Is(err, transfer.ErrFenced) {
+		return nil
+	}
+	return err
+}
+
+// finalError is a failure that trying again can't mend.
+type finalError struct{ err error }
+
+func (e *finalError) Error() string { return e.err.Error() }
+func (e *finalError) Unwrap() error { return e.err }
+
+// asynqLog gives asynq's messages to our log.
+type asynqLog struct{ log *slog.Logger }
+
+func (l asynqLog) Debug(args ...any) { l.log.Debug("queue: " + fmt.Sprint(args...)) }
+func (l asynqLog) Info(args ...any)  { l.log.Info("queue: " + fmt.Sprint(args...)) }
+func (l asynqLog) Warn(args ...any)  { l.log.Warn("queue: " + fmt.Sprint(args...)) }
+func (l asynqLog) Error(args ...any) { l.log.Error("queue: " + fmt.Sprint(args...)) }
+
+// Fatal is an error too: only main ends the process.
+func (l asynqLog) Fatal(args ...any) { l.log.Error("queue: " + fmt.Sprint(args...)) }

@@ -1,0 +1,49 @@
+-- charge.lua: books bytes that a pool holds as used, before they are read.
+--
+-- KEYS and ARGV 1 to 8: see common.lua
+-- ARGV: 9 pool  10 granted, as the caller knows it  11 charged, the same  12 bytes, at most granted - charged
+--       13 lease in milliseconds
+-- Result: {'ok', granted, charged}  the totals now
+--         {'differs', granted, charged}  the pool's true totals aren't the given ones
+--         {'lost'}  the pool was closed by others
+--         {'moved', ...}
+-- It writes nothing unless it answers 'ok'.
+
+local id, granted, charged = ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11])
+local bytes, lease = tonumber(ARGV[12]), tonumber(ARGV[13])
+
+local now = clock()
+local a = view(now)
+if not a then return dump('moved', now) end
+
+local p = pool(id)
+if not p then return { 'lost' } end
+if p.granted ~= granted or p.charged ~= charged or bytes > granted - charged then
+  return { 'differs', int(p.granted), int(p.charged) }
+end
+
+open(a)
+redis.call('HINCRBY', ACCOUNT, 'reserved', int(-bytes))
+redis.call('HINCRBY', ACCOUNT, 'used', int(bytes))
+if p.charged == 0 then
+  p.period = a.start
+elseif p.period ~= a.start then
+  p.period = 0
+end
+p.charged = p.charged + bytes
+save(id, p, now + lease)
+
+-- The first bytes of a day make room for it.
+if redis.call('HINCRBY', DAYS, ARGV[2] .. ' used', int(bytes)) == bytes then
+  local seen, list = {}, {}
+  for _, field in ipairs(redis.call('HKEYS', DAYS)) do
+    local day = string.sub(field, 1, 10)
+    if not seen[day] then
+      seen[day] = true
+      list[#list + 1] = day
+    end
+  end
+  table.sort(list)
+  for i = 1, #list - KEPT_DAYS do redis.call('HDEL', DAYS, list[i] .. ' used', list[i] .. ' wasted') end
+end
+return { 'ok', int(p.granted), int(p.charged) }

@@ -1,0 +1,81 @@
+package quota
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// state is an account as Redis holds it, with the time of Redis' clock.
+type state struct {
+	now time.Time
+
+	// Settings; rev changes with each of their changes. Zero values mean the configured default.
+	rev      string
+	plan     string
+	limit    int64
+	hasLimit bool
+	anchor   int
+	zone     string
+
+	period Period // the highest that was ever opened; zero when there was none
+	until  string // date before which no other period may begin, "2026-12-01"
+
+	used, wasted, reserved int64
+}
+
+// dumpFields is the length of the answer of dump in common.lua.
+const dumpFields = 14
+
+func parseState(dump []string) (state, error) {
+	if len(dump) != dumpFields {
+		return state{}, fmt.Errorf("read quota: %d fields instead of %d", len(dump), dumpFields)
+	}
+	var err error
+	number := func(field int) int64 {
+		if dump[field] == "" || err != nil {
+			return 0
+		}
+		var n int64
+		n, err = strconv.ParseInt(dump[field], 10, 64)
+		return n
+	}
+	instant := func(field int) time.Time {
+		if dump[field] == "" {
+			return time.Time{}
+		}
+		return time.UnixMilli(number(field)).UTC()
+	}
+	a := state{
+		now: instant(1), rev: dump[2], plan: dump[3], limit: number(4), hasLimit: dump[4] != "", anchor: int(number(5)),
+		zone: dump[6], period: Period{ID: dump[7], Start: instant(8), End: instant(9)}, until: dump[10],
+		used: number(11), wasted: number(12), reserved: number(13),
+	}
+	if a.rev == "" {
+		a.rev = "0"
+	}
+	if err != nil {
+		return state{}, fmt.Errorf("read quota: %w", err)
+	}
+	return a, nil
+}
+
+// running tells whether the stored period hasn't ended. A clock that was put back doesn't open an older one.
+func (a state) running() bool { return a.now.Before(a.period.End) }
+
+// configSlack is by how much the beginning of a period may differ because the configured time zone, or the world's
+// table of them, has changed.
+const configSlack = 36 * time.Hour
+
+// next returns the period to open now if none is running, and the date before which no other may begin then. Where the
+// configured anchor day has changed, the period that holds now by the new anchor began before the stored one ended: the
+// new period then also takes in the following one, so that two periods never begin less than a month apart.
+func (a state) next(s settings) (Period, string) {
+	p := PeriodAt(a.now, s.anchor, s.loc)
+	if a.period.End.Sub(p.Start) > configSlack {
+		p.Start = a.period.End
+		p.ID = dateOf(p.Start.In(s.loc)).Format(time.DateOnly)
+		p.End = PeriodAt(p.End, s.anchor, s.loc).End
+	}
+	return p, dateOf(p.End.In(s.loc)).Format(time.DateOnly)
+}

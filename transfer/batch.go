@@ -1,0 +1,237 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/rclone/rclone/fs/hash"
+)
+
+// Batch is what one worker handles as one task.
+type Batch struct {
+	Entries []Entry
+	// Done is what the journal says is done so far; it has the length of Entries, or is empty for nothing.
+	Done []Outcome
+	// Dirs counts the files of the folders that the entries lie in, where the scan knows it. It only saves calls:
+	// a folder of which the batch holds a good share is listed once instead of being asked for each file.
+	Dirs []DirInfo
+	// AllowDelete is asked just before each deletion; false keeps the source file, with code max_delete. Nil allows all.
+	AllowDelete func(ctx context.Context) bool
+}
+
+// DirInfo is how many files a folder held at the time of the scan, on both sides; -1 is unknown.
+type DirInfo struct {
+	Dir    string `json:"d"` // path below the root, "" for the root itself
+	Source int    `json:"s"`
+	Dest   int    `json:"t"`
+}
+
+// Report is what a batch has to say beside its outcomes.
+type Report struct {
+	NoQuota   int    // entries left pending since the Meter refused
+	Need      int64  // bytes that the smallest of them needs
+	Pending   int    // entries left pending for any cause (stop, quota, space, sign-in)
+	Space     bool   // the destination is full: the job should wait
+	SignIn    string // side ("source" or "destination") whose sign-in is refused; "" otherwise
+	Throttled int    // attempts that a remote slowed down
+}
+
+// engine is what the batches of a pair share.
+type engine struct {
+	retry policy
+	spool string // folder for files of unknown length. Defaults to the system's temporary folder.
+	probe probe
+}
+
+// run is one call of RunBatch or DeleteProved.
+type run struct {
+	p     *Pair
+	env   Env
+	batch Batch
+	src   *lookup
+	dst   *lookup
+	types []hash.Type // proof types of the destination
+	retry policy
+
+	mu     sync.Mutex
+	rep    Report
+	closed []bool // entries that need no more work in this run or a later one
+	halt   bool   // start nothing new
+}
+
+// RunBatch copies the entries of a batch that are not done, proves each copy and, where the policy is "verified" without
+// a hold, deletes each proved file at the source. What becomes of an entry goes to env.Journal as it happens.
+//
+// It may be called again with the same batch after a crash at any point: it passes over what b.Done says is done. It
+// returns when all that it began has ended. An error means that the batch could not go on: ErrFenced, the cause of a
+// done ctx, or a failure of Journal, Meter or Slots; troubles of single files are outcomes, not errors.
+func (p *Pair) RunBatch(ctx context.Context, b Batch, env Env) (Report, error) {
+	return p.runBatch(ctx, b, env, copyable, (*work).run)
+}
+
+// copyable tells whether an entry has work left for RunBatch.
+func copyable(_ Entry, o Outcome) bool { return !o.Final() }
+
+// runBatch calls do for each entry of the batch that is open, as many at once as the slots allow.
+func (p *Pair) runBatch(ctx context.Context, b Batch, env Env, open func(Entry, Outcome) bool,
+	do func(*work, context.Context) error) (Report, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	r := newRun(p, b, env.withDefaults(), open)
+	var wg sync.WaitGroup
+	for i := range b.Entries {
+		if r.closed[i] {
+			continue
+		}
+		if r.halted() {
+			break
+		}
+		if err := r.env.Stopped(ctx); err != nil {
+			if !errors.Is(err, ErrStop) {
+				cancel(err)
+			}
+			break
+		}
+		release, err := r.env.Slots.Acquire(ctx)
+		if err != nil {
+			cancel(err)
+			break
+		}
+		w := &work{r: r, i: i, e: b.Entries[i], done: r.doneAt(i), release: release}
+		wg.Go(func() {
+			defer w.free(false)
+			if err := do(w, ctx); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	wg.Wait()
+	return r.report(), context.Cause(ctx)
+}
+
+func newRun(p *Pair, b Batch, env Env, open func(Entry, Outcome) bool) *run {
+	r := &run{p: p, env: env, batch: b, types: proofTypes(p.Dest), retry: p.engine.retry.withDefaults(),
+		closed: make([]bool, len(b.Entries))}
+	src, dst := make([]string, 0, len(b.Entries)), make([]string, 0, len(b.Entries))
+	for i, e := range b.Entries {
+		if !open(e, r.doneAt(i)) {
+			r.closed[i] = true
+		} else if e.Verdict == Pending {
+			src, dst = append(src, e.SourcePath()), append(dst, e.DestPath())
+		}
+	}
+	heldSrc, heldDst := map[string]int{}, map[string]int{}
+	for _, d := range b.Dirs {
+		heldSrc[d.Dir], heldDst[d.Dir] = d.Source, d.Dest
+	}
+	r.src, r.dst = newLookup(p.Source, src, heldSrc), newLookup(p.Dest, dst, heldDst)
+	return r
+}
+
+// doneAt is what the journal says of entry i.
+func (r *run) doneAt(i int) Outcome {
+	if i < len(r.batch.Done) {
+		return r.batch.Done[i]
+	}
+	return Outcome{}
+}
+
+// record stores an outcome durably. Whatever it returns ends the batch.
+func (r *run) record(ctx context.Context, i int, o Outcome) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	o.At = time.Now().UTC()
+	if err := r.env.Journal.Record(ctx, i, o); err != nil {
+		return portErr("record outcome of "+r.batch.Entries[i].Path, err)
+	}
+	if o.Final() {
+		r.mu.Lock()
+		r.closed[i] = true
+		r.mu.Unlock()
+	}
+	return nil
+}
+
+// pend notes why an entry stays pending. Where nothing else of the batch can fare better, it ends the run.
+func (r *run) pend(ctx context.Context, c class, side string, need int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch c {
+	case classQuota:
+		if r.rep.NoQuota == 0 || need < r.rep.Need {
+			r.rep.Need = need
+		}
+		r.rep.NoQuota++
+	case classSpace:
+		r.rep.Space, r.halt = true, true
+		slog.WarnContext(ctx, "destination is full", "remote", remoteName(r.p.Dest))
+	case classSignIn:
+		if r.rep.SignIn == "" {
+			r.rep.SignIn = side
+		}
+		r.halt = true
+		slog.WarnContext(ctx, "sign-in refused", "side", side)
+	}
+}
+
+func (r *run) throttled() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rep.Throttled++
+}
+
+func (r *run) halted() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.halt
+}
+
+func (r *run) report() Report {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, closed := range r.closed {
+		if !closed {
+			r.rep.Pending++
+		}
+	}
+	return r.rep
+}
+
+// withDefaults fills the ports that a caller may leave out. A journal is never left out: without one nothing is safe.
+func (e Env) withDefaults() Env {
+	if e.Meter == nil {
+		e.Meter = freeMeter{}
+	}
+	if e.Slots == nil {
+		e.Slots = openSlots{}
+	}
+	if e.Watcher == nil {
+		e.Watcher = blindWatcher{}
+	}
+	if e.Stopped == nil {
+		e.Stopped = func(ctx context.Context) error { return context.Cause(ctx) }
+	}
+	return e
+}
+
+// freeMeter, openSlots and blindWatcher are the ports of someone who counts nothing, limits nothing and looks at nothing.
+type (
+	freeMeter    struct{}
+	freeGrant    struct{}
+	openSlots    struct{}
+	blindWatcher struct{}
+)
+
+func (freeMeter) Reserve(context.Context, int64) (Grant, error) { return freeGrant{}, nil }
+func (freeGrant) Charge(context.Context, int64) error           { return nil }
+func (freeGrant) Settle(context.Context, int64, int64) error    { return nil }
+func (openSlots) Acquire(ctx context.Context) (func(throttled bool), error) {
+	return func(bool) {}, context.Cause(ctx)
+}
+func (blindWatcher) Start(string, int64) {}
+func (blindWatcher) Read(string, int64)  {}
+func (blindWatcher) Done(string)         {}

@@ -1,0 +1,65 @@
+package transfer
+
+import "fmt"
+
+// The codes of outcomes: short words that scripts and pages may rely on.
+const (
+	CodeSourceGone    = "source_gone"       // the file was not there any more when its turn came
+	CodeSourceChanged = "source_changed"    // it changed while it was copied, every time
+	CodeChangedLater  = "changed_after"     // it changed between proof and deletion: the new version is kept
+	CodeCorrupt       = "corrupt"           // what arrived was not what was sent, every time
+	CodeRefused       = "refused"           // a remote refused this file (permission, policy)
+	CodeNameRefused   = "name_refused"      // the destination can't hold this name
+	CodeTooLarge      = "too_large"         // the destination can't hold a file of this size
+	CodeEmptyRefused  = "empty_refused"     // the destination can't hold empty files
+	CodeGaveUp        = "gave_up"           // errors that looked passing didn't pass
+	CodeConflictKept  = "conflict_kept"     // different content at the destination; --conflict skip
+	CodeConflictDir   = "conflict_folder"   // a folder at the destination bears the name
+	CodeDestGone      = "dest_changed"      // the copy is not at the destination any more, nor is the source
+	CodeDeleteFailed  = "delete_failed"     // copied and proved, but the source refused the deletion
+	CodeMaxDelete     = "max_delete"        // the job has deleted as many files as it may
+	CodeWeakProof     = "weak_proof"        // the proof is weaker than a deletion asks for
+	CodeSizeUntrusted = "size_not_trusted"  // the source doesn't say for certain how long the file is
+	CodeShared        = "shared"            // it belongs to somebody else
+	CodeReadOnly      = "read_only"         // the source can't delete
+	CodeSamePlace     = "same_place"        // source and destination are the same file, or may be
+	CodeNoMark        = "version_not_known" // the source gives nothing to tell versions of a file apart
+)
+
+// remedies says for each code what a person can do about it.
+func remedies() map[string]string {
+	return map[string]string{
+		CodeSourceGone:    "If it was moved, start the job again to find it under its new name.",
+		CodeSourceChanged: "Close the program that writes it and retry the job.",
+		CodeChangedLater:  "Run the job again to copy the new version.",
+		CodeCorrupt:       "Retry the job; if it happens again, check the network and the disk of this machine.",
+		CodeRefused:       "Check the permissions of this file, then retry the job.",
+		CodeNameRefused:   "Rename the file and run the job again.",
+		CodeTooLarge:      "Split the file, or choose another destination for it.",
+		CodeEmptyRefused:  "Nothing is lost with an empty file; choose another destination if it matters.",
+		CodeGaveUp:        "Check the connection and retry the job.",
+		CodeConflictKept:  "Use --conflict rename to keep both, or --conflict overwrite to replace it.",
+		CodeConflictDir:   "Rename the folder or the file, or use --conflict rename.",
+		CodeDestGone:      "Look in the destination's and the source's trash.",
+		CodeDeleteFailed:  "Retry the job, or delete the file by hand: its copy is proved.",
+		CodeMaxDelete:     "Raise --max-delete and run the job again.",
+		CodeWeakProof:     "Use a destination with hashes, or allow it with --min-grade C.",
+		CodeSizeUntrusted: "Look at the copy, then delete the file by hand.",
+		CodeShared:        "Ask its owner to delete it.",
+		CodeReadOnly:      "Delete it with the source's own program.",
+		CodeSamePlace:     "Choose a destination outside of the source.",
+		CodeNoMark:        "Look at the copy, then delete the file by hand.",
+	}
+}
+
+// Remedy is one sentence on what to do about a code; "" for a code that has none.
+func Remedy(code string) string { return remedies()[code] }
+
+// sentence makes an Outcome.Reason: what happened to which file where, and what to do about it.
+func sentence(code, remote, path, what string) string {
+	s := fmt.Sprintf("%s: %s on %s.", path, what, remote)
+	if r := Remedy(code); r != "" {
+		s += " " + r
+	}
+	return s
+}

@@ -1,0 +1,331 @@
+package transfer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"time"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/asyncreader"
+	"github.com/rclone/rclone/fs/object"
+)
+
+const (
+	// staleLook is how old a look at a destination name may be when the name is written to.
+	staleLook = time.Minute
+	// readAheadFrom is the size in bytes from which a file is read ahead while the destination is busy sending.
+	readAheadFrom = 4 << 20
+	// readAhead is how many buffers of 1 MiB that takes.
+	readAhead = 4
+	// cleanUpTime bounds the removal of a partial upload after everything else was told to stop.
+	cleanUpTime = 30 * time.Second
+)
+
+// copyTo copies src to where place said, and proves it.
+func (w *work) copyTo(ctx context.Context, src fs.Object, m mark, pl placed) (Outcome, error) {
+	if time.Since(pl.seen) > staleLook {
+		o, _, err := w.r.dst.find(ctx, pl.target, true)
+		if err != nil {
+			return Outcome{}, destErr("look at destination file", err)
+		}
+		if o != nil && pl.over == nil {
+			return Outcome{}, destErr("copy file", errTaken)
+		}
+		if pl.over != nil {
+			pl.over = o
+		}
+	}
+	w.need = max(src.Size(), 0)
+	grant, err := w.r.env.Meter.Reserve(ctx, reserveFor(src.Size()))
+	if err != nil {
+		return Outcome{}, quotaOrPort("reserve traffic", err)
+	}
+	w.r.env.Watcher.Start(w.e.Path, src.Size())
+	defer w.r.env.Watcher.Done(w.e.Path)
+	o, used, err := w.sendAndProve(ctx, src, m, pl, grant)
+	var inVain int64
+	if err != nil {
+		inVain = used
+		w.wasted += used
+	}
+	if serr := grant.Settle(context.WithoutCancel(ctx), used, inVain); serr != nil && err == nil {
+		return Outcome{}, portErr("settle traffic", serr)
+	}
+	return o, err
+}
+
+// reserveFor is what to set aside before a file starts; where its size isn't known, the reservation grows as it is read.
+func reserveFor(size int64) int64 {
+	if size < 0 {
+		return chargeStep
+	}
+	return size
+}
+
+func quotaOrPort(op string, err error) error {
+	if errors.Is(err, ErrNoQuota) {
+		return err
+	}
+	return portErr(op, err)
+}
+
+// sendAndProve streams src once and proves what arrived. used is how many bytes were read, also after a failure.
+func (w *work) sendAndProve(ctx context.Context, src fs.Object, m mark, pl placed, grant Grant) (_ Outcome, used int64, err error) {
+	name, partial := pl.target, false
+	if feat := w.r.p.Dest.Features(); feat.PartialUploads && feat.Move != nil {
+		name, partial = partialName(pl.target), true
+	}
+	if !partial && pl.over == nil {
+		w.ours = pl.target
+	}
+	s, obj, err := w.send(ctx, src, m, pl, name, grant)
+	if err != nil {
+		if partial {
+			w.removePartial(ctx, name)
+		}
+		return Outcome{}, s.n, err
+	}
+	if partial {
+		if obj, err = w.takeName(ctx, obj, s, pl); err != nil {
+			w.removePartial(ctx, name)
+			return Outcome{}, s.n, err
+		}
+	}
+	grade, proof, err := w.lookAgain(ctx, s, obj)
+	if err != nil {
+		return Outcome{}, s.n, err
+	}
+	w.ours = ""
+	o := Outcome{Result: Copied, Grade: grade, Source: Kept, Bytes: s.n, Wasted: w.wasted, Hash: proof, SourceMark: m.String()}
+	if pl.target != w.e.DestPath() {
+		o.Dest = pl.target
+	}
+	return o, s.n, nil
+}
+
+// send streams src to name at the destination. The sent it returns holds the bytes read also after a failure.
+func (w *work) send(ctx context.Context, src fs.Object, m mark, pl placed, name string, grant Grant) (*sent, fs.Object, error) {
+	s := &sent{mark: m, mtime: src.ModTime(ctx), target: pl.target}
+	h, err := newHasher(w.r.types)
+	if err != nil {
+		return s, nil, err
+	}
+	in, err := src.Open(ctx)
+	if err != nil {
+		return s, nil, sourceErr("open source file", err)
+	}
+	seen := func(n int64) { w.r.env.Watcher.Read(w.e.Path, n) }
+	mr := newMeteredReader(ctx, in, grant, h, src.Size(), seen)
+	obj, putErr := w.upload(ctx, readCloser{mr, in}, src.Size(), s.mtime, name, pl.over)
+	var readErr error
+	s.n, readErr = mr.state()
+	if readErr != nil {
+		return s, nil, readErr // the cause of whatever the upload says
+	}
+	whole := mr.ended()
+	if putErr == nil && !whole {
+		return s, nil, destErr("upload file", fmt.Errorf("%w: it took %d bytes of %d", errMismatch, s.n, src.Size()))
+	}
+	if whole {
+		s.sums = h.Sums()
+	}
+	if putErr != nil {
+		return w.answerLost(ctx, s, name, whole, putErr)
+	}
+	if err := w.notTorn(ctx, src, m); err != nil {
+		if name == pl.target {
+			w.sent = nil
+		}
+		return s, nil, err
+	}
+	w.sent = s
+	return s, obj, nil
+}
+
+// answerLost handles an upload that failed after all was sent: perhaps only the answer was lost, and then the file is
+// there and need not be sent again. Only a hash of the remote's own is believed here.
+func (w *work) answerLost(ctx context.Context, s *sent, name string, whole bool, putErr error) (*sent, fs.Object, error) {
+	putErr = destErr("upload file", putErr)
+	if !whole || ctx.Err() != nil {
+		return s, nil, putErr
+	}
+	w.sent = s
+	o, _, err := w.r.dst.find(ctx, name, true)
+	if err != nil || o == nil {
+		return s, nil, putErr
+	}
+	if g, _, err := w.proof(ctx, o, s, false); err != nil || g != GradeA {
+		return s, nil, putErr
+	}
+	return s, o, nil
+}
+
+// notTorn makes sure that a file on a local disk was not written to while it was read: a disk, unlike a cloud, hands out
+// bytes of two versions without a word.
+func (w *work) notTorn(ctx context.Context, src fs.Object, m mark) error {
+	if !w.r.p.Source.Features().IsLocal {
+		return nil
+	}
+	now, _, err := w.r.src.find(ctx, src.Remote(), true)
+	if err != nil {
+		return sourceErr("look at source file", err)
+	}
+	if now == nil || !m.same(markOf(ctx, now)) {
+		return sourceErr("read source file", errTorn)
+	}
+	return nil
+}
+
+// takeName gives a proved partial upload its real name.
+func (w *work) takeName(ctx context.Context, o fs.Object, s *sent, pl placed) (fs.Object, error) {
+	var err error
+	if s.grade, s.proof, err = w.proof(ctx, o, s, false); err != nil {
+		return nil, err
+	}
+	there, _, err := w.r.dst.find(ctx, pl.target, true)
+	if err != nil {
+		return nil, destErr("look at destination file", err)
+	}
+	if there != nil && pl.over == nil {
+		return nil, destErr("rename upload", errTaken)
+	}
+	o, err = w.r.p.Dest.Features().Move(ctx, o, pl.target)
+	if err != nil {
+		return nil, destErr("rename upload", err)
+	}
+	return o, nil
+}
+
+// lookAgain proves a copy by a fresh look under its final name. A bad copy is removed, if it is the one that this
+// attempt wrote. Where hashing costs a reading and nothing is to be deleted, the proof under the partial name is enough.
+func (w *work) lookAgain(ctx context.Context, s *sent, put fs.Object) (Grade, string, error) {
+	o, _, err := w.r.dst.find(ctx, s.target, true)
+	if err != nil {
+		return "", "", destErr("look at destination file", err)
+	}
+	if o == nil {
+		return "", "", destErr("look at destination file", errNotArrived)
+	}
+	if s.grade != "" && o.Size() == s.n && w.r.p.Dest.Features().SlowHash && !w.r.p.Opt.Deletes() {
+		return s.grade, s.proof, nil
+	}
+	g, proof, err := w.proof(ctx, o, s, ruleExistingNeedsContent(w.r.p.Opt))
+	if isMismatch(err) {
+		if put == nil || !ruleRemoveOnlyOurs(markOf(ctx, put), markOf(ctx, o)) {
+			w.ours = "" // somebody else has written there since: it isn't ours to remove
+		} else if rerr := w.removeBad(ctx, o); rerr != nil {
+			return "", "", errors.Join(err, rerr)
+		}
+	}
+	return g, proof, err
+}
+
+// upload writes r, of the given size in bytes or -1, to name. It closes r.
+func (w *work) upload(ctx context.Context, r io.ReadCloser, size int64, mtime time.Time, name string, over fs.Object) (_ fs.Object, err error) {
+	if size >= readAheadFrom {
+		ahead, err := asyncreader.New(ctx, r, readAhead)
+		if err != nil {
+			_ = r.Close()
+			return nil, fmt.Errorf("read ahead: %w", err)
+		}
+		r = ahead
+	}
+	defer func() {
+		// Most uploads read the listed size and not the end after it: ask for that, so that a longer source is noticed.
+		_, _ = r.Read(make([]byte, 1))
+		// What was read is hashed and compared: a source that fails to close has delivered all the same.
+		_ = r.Close()
+	}()
+	var in io.Reader = r
+	dest := w.r.p.Dest
+	if size < 0 && dest.Features().PutStream == nil {
+		f, n, err := spool(w.r.p.engine.spool, r)
+		if err != nil {
+			return nil, err
+		}
+		defer dropSpool(f)
+		in, size = f, n
+	}
+	info := object.NewStaticObjectInfo(name, mtime, size, true, nil, w.r.p.Source)
+	switch {
+	case over != nil && name == over.Remote():
+		return over, over.Update(ctx, in, info)
+	case size < 0:
+		return dest.Features().PutStream(ctx, in, info)
+	}
+	return dest.Put(ctx, in, info)
+}
+
+// spool writes r to a temporary file, for destinations that must know a length before they take a file.
+func spool(dir string, r io.Reader) (*os.File, int64, error) {
+	f, err := os.CreateTemp(dir, "offload-spool-")
+	if err != nil {
+		return nil, 0, fmt.Errorf("make spool file: %w", err)
+	}
+	n, err := io.Copy(f, r)
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		dropSpool(f)
+		return nil, 0, fmt.Errorf("write spool file: %w", err)
+	}
+	return f, n, nil
+}
+
+func dropSpool(f *os.File) {
+	_ = f.Close()
+	_ = os.Remove(f.Name()) // a temporary file that stays is the system's to remove
+}
+
+// readCloser reads from one and closes the other.
+type readCloser struct {
+	io.Reader
+	io.Closer
+}
+
+// partialName is the name of an upload until it is proved. It is the same at each attempt, so that a run that was
+// killed leaves at most one, and the next run writes over it.
+func partialName(target string) string {
+	sum := sha256.Sum256([]byte(target))
+	tail := "." + hex.EncodeToString(sum[:4]) + PartialSuffix
+	dir, name := path.Split(target)
+	return dir + truncate(name, 255-len(tail)) + tail
+}
+
+// removePartial removes a partial upload after a failure. One that can't be removed is written over or removed by a
+// later run; a scan passes over it.
+func (w *work) removePartial(ctx context.Context, name string) {
+	if errors.Is(context.Cause(ctx), ErrFenced) {
+		return // it may be the other worker's by now
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
+	defer cancel()
+	if o, err := w.r.p.Dest.NewObject(ctx, name); err == nil {
+		_ = o.Remove(ctx)
+	}
+}
+
+// cleanUp removes what an upload left in place under a name that was free before, where its bytes aren't right. It is
+// called when no further attempt follows.
+func (w *work) cleanUp(ctx context.Context) {
+	if w.ours == "" || ctx.Err() != nil {
+		return
+	}
+	o, _, err := w.r.dst.find(ctx, w.ours, true)
+	if err != nil || o == nil {
+		return
+	}
+	if w.sent != nil && w.sent.target == w.ours {
+		if _, _, err := w.proof(ctx, o, w.sent, false); !errors.Is(err, errMismatch) {
+			return // whole, or can't be told: the next run compares it
+		}
+	}
+	_ = w.removeBad(ctx, o)
+}

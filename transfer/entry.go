@@ -1,0 +1,141 @@
+package transfer
+
+import (
+	"encoding/json"
+	"time"
+	"unicode/utf8"
+)
+
+// Entry is one file found by the scan.
+type Entry struct {
+	// Path is the file's path below the source's root in NFC, with "/" between parts; what people see.
+	Path string `json:"p"`
+	// Source is the source's own spelling of the path, kept only where it differs from Path (NFD names, for one).
+	Source string `json:"s,omitempty"`
+	// Dest is the path at the destination, kept only where it differs from Path (folders that the destination merges).
+	Dest string `json:"d,omitempty"`
+	// Size in bytes as listed; -1 where the source doesn't know it.
+	Size int64 `json:"n"`
+	// ModTime as listed, UTC; zero where the source keeps none.
+	ModTime time.Time `json:"t,omitzero"`
+	// ID is the source's own identifier, "" where it has none.
+	ID string `json:"i,omitempty"`
+	// ETag is the source's version mark as listed, "" where it has none.
+	ETag string `json:"e,omitempty"`
+	// Verdict is an outcome that the scan itself reached (set_aside, excluded, failed); "" where there is work to do.
+	Verdict Result `json:"v,omitempty"`
+	// Code and Reason say why, where there is a verdict.
+	Code   string `json:"c,omitempty"`
+	Reason string `json:"r,omitempty"`
+}
+
+// entryFields has Entry's fields without its methods.
+type entryFields Entry
+
+// entryJSON is Entry as it is stored. JSON can't hold bytes that are no UTF-8, and a source may have such names: they
+// travel apart, or they would never be found again.
+type entryJSON struct {
+	entryFields
+	RawSource []byte `json:"sb,omitempty"`
+}
+
+// MarshalJSON keeps a source's spelling that is no UTF-8 byte for byte.
+func (e Entry) MarshalJSON() ([]byte, error) {
+	j := entryJSON{entryFields: entryFields(e)}
+	if !utf8.ValidString(e.Source) {
+		j.Source, j.RawSource = "", []byte(e.Source)
+	}
+	return json.Marshal(j)
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (e *Entry) UnmarshalJSON(b []byte) error {
+	var j entryJSON
+	if err := json.Unmarshal(b, &j); err != nil {
+		return err
+	}
+	*e = Entry(j.entryFields)
+	if j.RawSource != nil {
+		e.Source = string(j.RawSource)
+	}
+	return nil
+}
+
+// SourcePath is the path to ask the source for.
+func (e Entry) SourcePath() string {
+	if e.Source != "" {
+		return e.Source
+	}
+	return e.Path
+}
+
+// DestPath is the path to write at the destination.
+func (e Entry) DestPath() string {
+	if e.Dest != "" {
+		return e.Dest
+	}
+	return e.Path
+}
+
+// Result is what became of an entry.
+type Result string
+
+// The results. The zero value means that nothing has become of the entry yet.
+const (
+	Pending  Result = ""
+	Copied   Result = "copied"
+	Skipped  Result = "skipped"
+	SetAside Result = "set_aside"
+	Excluded Result = "excluded"
+	Failed   Result = "failed"
+)
+
+// SourceState is what became of the entry's source file.
+type SourceState string
+
+// The states of a source file. Deleting is written before the deletion is asked for, so that a restart knows that a
+// file which is gone may have been deleted by this job.
+const (
+	Kept     SourceState = "kept"
+	Deleting SourceState = "deleting"
+	Deleted  SourceState = "deleted"
+	Purged   SourceState = "purged"
+)
+
+// Grade is how strongly the arrival of a file was proved; "" is no proof at all.
+type Grade string
+
+// The grades, strongest first.
+const (
+	GradeA Grade = "A" // content hash of the streamed bytes equals the destination's own hash
+	GradeB Grade = "B" // destination read back and equal
+	GradeC Grade = "C" // size and modification time equal
+	GradeD Grade = "D" // less than that
+)
+
+// AtLeast tells whether g is as strong as min or stronger. No grade is at least anything.
+func (g Grade) AtLeast(min Grade) bool { return g != "" && min != "" && g <= min }
+
+// Outcome is the record of what became of one entry.
+type Outcome struct {
+	Result Result      `json:"o"`
+	Grade  Grade       `json:"g,omitempty"`
+	Source SourceState `json:"s,omitempty"`
+	// Dest is where the file lies at the destination, kept only where it isn't the entry's DestPath (--conflict rename).
+	Dest string `json:"d,omitempty"`
+	// Bytes moved for the copy that counts; Wasted is what earlier attempts read in vain. Both in bytes.
+	Bytes  int64 `json:"n,omitempty"`
+	Wasted int64 `json:"w,omitempty"`
+	// Hash is the proof as "type:hex", SourceMark what the source said of the version that was copied
+	// (etag, or size and modification time), compared again before a deletion.
+	Hash       string `json:"h,omitempty"`
+	SourceMark string `json:"m,omitempty"`
+	// Code is a short stable word for the cause (see codes.go); Reason is a sentence for people.
+	Code   string `json:"c,omitempty"`
+	Reason string `json:"r,omitempty"`
+	// At is when the outcome was reached, UTC.
+	At time.Time `json:"a,omitzero"`
+}
+
+// Final tells whether nothing remains to be done for the entry, given that deletion is asked for or not.
+func (o Outcome) Final() bool { return o.Result != Pending && o.Source != Deleting }

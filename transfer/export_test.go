@@ -1,0 +1,26 @@
+package transfer
+
+import (
+	"context"
+	"time"
+)
+
+// NoWaiting makes the pair's retries follow each other at once; waits are told to seen, where it is given.
+func (p *Pair) NoWaiting(seen func(time.Duration)) *Pair {
+	p.engine.retry.sleep = func(ctx context.Context, d time.Duration) error {
+		if seen != nil {
+			seen(d)
+		}
+		return context.Cause(ctx)
+	}
+	return p
+}
+
+// Attempts sets how often an entry is tried.
+func (p *Pair) Attempts(n int) *Pair {
+	p.engine.retry.attempts = n
+	return p
+}
+
+// PartialNameOf is the partial name of a target.
+func PartialNameOf(target string) string { return partialName(target) }

@@ -1,0 +1,153 @@
+package transfer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/object"
+	"golang.org/x/sync/errgroup"
+)
+
+// dirsAtOnce is how many folders of one depth are looked at together.
+const dirsAtOnce = 8
+
+// RemoveEmptyDirs removes the given source folders, which held files of the job, and the folders above them, deepest
+// first, as far as they are empty now. The root always stays. It returns how many were removed, and the first error;
+// what couldn't be removed doesn't keep it from the rest. It may be called again.
+func (p *Pair) RemoveEmptyDirs(ctx context.Context, dirs []string) (removed int, err error) {
+	if !p.Source.Features().CanHaveEmptyDirectories {
+		return 0, nil
+	}
+	var n atomic.Int64
+	var firstErr error
+	for _, level := range byDepth(dirs) {
+		var g errgroup.Group
+		g.SetLimit(dirsAtOnce)
+		for _, dir := range level {
+			g.Go(func() error {
+				ok, err := p.removeIfEmpty(ctx, dir)
+				if ok {
+					n.Add(1)
+				}
+				return err
+			})
+		}
+		if err := g.Wait(); err != nil && firstErr == nil {
+			firstErr = err
+		}
+		if ctx.Err() != nil {
+			return int(n.Load()), context.Cause(ctx)
+		}
+	}
+	return int(n.Load()), firstErr
+}
+
+// byDepth gives the folders and all folders above them, without the root, in levels from the deepest up.
+func byDepth(dirs []string) [][]string {
+	levels := map[int][]string{}
+	seen := map[string]bool{}
+	for _, dir := range dirs {
+		for d := path.Clean(strings.Trim(dir, "/")); d != "." && d != "" && !strings.HasPrefix(d, "..") && !seen[d]; d = path.Dir(d) {
+			seen[d] = true
+			depth := strings.Count(d, "/")
+			levels[depth] = append(levels[depth], d)
+		}
+	}
+	var out [][]string
+	for _, level := range levels {
+		slices.Sort(level)
+		out = append(out, level)
+	}
+	slices.SortFunc(out, func(a, b []string) int { return cmp.Compare(strings.Count(b[0], "/"), strings.Count(a[0], "/")) })
+	return out
+}
+
+// removeIfEmpty removes a source folder that holds nothing at all now.
+func (p *Pair) removeIfEmpty(ctx context.Context, dir string) (bool, error) {
+	entries, err := p.Source.List(ctx, dir)
+	if errors.Is(err, fs.ErrorDirNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("list source folder %s on %s: %w", dir, remoteName(p.Source), err)
+	}
+	if len(entries) > 0 {
+		return false, nil
+	}
+	err = p.Source.Rmdir(ctx, dir)
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, fs.ErrorDirNotFound), errors.Is(err, fs.ErrorDirectoryNotEmpty):
+		return false, nil // somebody else was faster
+	}
+	if again, lerr := p.Source.List(ctx, dir); errors.Is(lerr, fs.ErrorDirNotFound) || lerr == nil && len(again) > 0 {
+		return errors.Is(lerr, fs.ErrorDirNotFound), nil
+	}
+	return false, fmt.Errorf("remove source folder %s on %s: %w", dir, remoteName(p.Source), err)
+}
+
+// PutManifest writes content, of the given size in bytes, to a path below the destination's root, in place of what
+// an earlier call may have left there, and compares it with what the destination reports. Where content can seek, it is
+// tried again after errors that may pass.
+func (p *Pair) PutManifest(ctx context.Context, remotePath string, content io.Reader, size int64) error {
+	retry := p.engine.retry.withDefaults()
+	seeker, _ := content.(io.Seeker)
+	for n := 1; ; n++ {
+		err := p.putManifest(ctx, remotePath, content, size)
+		if err == nil {
+			return nil
+		}
+		err = fmt.Errorf("write manifest %s on %s: %w", remotePath, remoteName(p.Dest), err)
+		if seeker == nil || n >= retry.attempts || classify(ctx, err) != classRetry {
+			return err
+		}
+		if serr := retry.sleep(ctx, retry.wait(n, err)); serr != nil {
+			return serr
+		}
+		if _, serr := seeker.Seek(0, io.SeekStart); serr != nil {
+			return errors.Join(err, serr)
+		}
+	}
+}
+
+func (p *Pair) putManifest(ctx context.Context, remotePath string, content io.Reader, size int64) error {
+	types := proofTypes(p.Dest)
+	h, err := newHasher(types)
+	if err != nil {
+		return err
+	}
+	old, err := p.Dest.NewObject(ctx, remotePath)
+	if err != nil && !isNotFound(err) {
+		return destErr("look at manifest", err)
+	}
+	in := io.TeeReader(cancelable(ctx, content), h)
+	info := object.NewStaticObjectInfo(remotePath, time.Now(), size, true, nil, nil)
+	if err == nil {
+		err = old.Update(ctx, in, info)
+	} else {
+		_, err = p.Dest.Put(ctx, in, info)
+	}
+	if err != nil {
+		return destErr("upload manifest", err)
+	}
+	o, err := p.Dest.NewObject(ctx, remotePath)
+	if err != nil {
+		return destErr("look at manifest", err)
+	}
+	if h.Size() != size {
+		return fmt.Errorf("the manifest has %d bytes, not %d", h.Size(), size)
+	}
+	w := &work{r: &run{p: p, types: types}}
+	_, _, err = w.proof(ctx, o, &sent{n: size, sums: h.Sums()}, false)
+	return err
+}

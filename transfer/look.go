@@ -1,0 +1,133 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"path"
+	"sync"
+	"time"
+
+	"github.com/rclone/rclone/fs"
+	"golang.org/x/text/unicode/norm"
+)
+
+// maxListed is the largest folder, in files, that is listed to look at some of them: a listing is held in memory.
+const maxListed = 20_000
+
+// lookup finds objects of one side. Where a batch holds a good share of a folder's files, the folder is listed once;
+// else each file is asked for.
+type lookup struct {
+	f      fs.Fs
+	traits traits
+	dirs   map[string]*listing // fixed after newLookup
+}
+
+// listing is a folder that is listed when the first of its files is asked for.
+type listing struct {
+	once sync.Once
+	want map[string]bool
+	objs map[string]fs.Object
+	ok   bool
+	at   time.Time
+}
+
+// newLookup decides which folders to list: paths are the files of the batch, held the number of files in each folder.
+func newLookup(f fs.Fs, paths []string, held map[string]int) *lookup {
+	l := &lookup{f: f, traits: traitsOf(f), dirs: map[string]*listing{}}
+	if f.Features().IsLocal {
+		return l // asking for a file costs no round trip
+	}
+	byDir := map[string][]string{}
+	for _, p := range paths {
+		byDir[dirOf(p)] = append(byDir[dirOf(p)], p)
+	}
+	for dir, files := range byDir {
+		n, known := held[dir]
+		if !worthListing(len(files), n, known, l.traits) {
+			continue
+		}
+		want := make(map[string]bool, len(files))
+		for _, p := range files {
+			want[l.key(p)] = true
+		}
+		l.dirs[dir] = &listing{want: want}
+	}
+	return l
+}
+
+// worthListing weighs wanted calls for one file each against a listing in pages of about a thousand.
+func worthListing(wanted, held int, known bool, t traits) bool {
+	if t.looksByListing {
+		return wanted > 1
+	}
+	return known && held >= 0 && held <= maxListed && wanted > 1+held/500
+}
+
+// key is the name under which a remote would find the path: case counts only where it does there.
+func (l *lookup) key(p string) string {
+	if l.traits.nfcLookup {
+		p = norm.NFC.String(p)
+	}
+	if l.f.Features().CaseInsensitive {
+		p = foldName(p)
+	}
+	return p
+}
+
+// find returns the object at path, nil where there is none, and when that was seen. fresh asks the remote anew.
+func (l *lookup) find(ctx context.Context, p string, fresh bool) (fs.Object, time.Time, error) {
+	if d := l.dirs[dirOf(p)]; d != nil && !fresh && d.want[l.key(p)] {
+		if o, ok := l.listed(ctx, d, p); ok {
+			return o, d.at, nil
+		}
+	}
+	at := time.Now()
+	o, err := l.ask(ctx, p)
+	return o, at, err
+}
+
+// listed answers from the listing of a folder; ok is false where it failed, so that the file is asked for alone and
+// the failure, if it lasts, is met there.
+func (l *lookup) listed(ctx context.Context, d *listing, p string) (o fs.Object, ok bool) {
+	d.once.Do(func() {
+		d.at = time.Now()
+		entries, err := l.f.List(ctx, dirOf(p))
+		if err != nil && !errors.Is(err, fs.ErrorDirNotFound) {
+			return
+		}
+		d.objs, d.ok = map[string]fs.Object{}, true
+		for _, e := range entries {
+			if o, isObj := e.(fs.Object); isObj && d.want[l.key(o.Remote())] {
+				d.objs[l.key(o.Remote())] = o
+			}
+		}
+	})
+	return d.objs[l.key(p)], d.ok
+}
+
+// lists tells whether find may answer from a listing.
+func (l *lookup) lists(p string) bool { return l.dirs[dirOf(p)] != nil }
+
+// ask looks for one file. Not being there, or in a folder that isn't there, is no error.
+func (l *lookup) ask(ctx context.Context, p string) (fs.Object, error) {
+	o, err := l.f.NewObject(ctx, p)
+	if isNotFound(err) && l.traits.nfcLookup && !norm.NFC.IsNormalString(p) {
+		o, err = l.f.NewObject(ctx, norm.NFC.String(p))
+	}
+	if isNotFound(err) {
+		return nil, nil
+	}
+	return o, err
+}
+
+func isNotFound(err error) bool {
+	return errors.Is(err, fs.ErrorObjectNotFound) || errors.Is(err, fs.ErrorDirNotFound)
+}
+
+// dirOf is the folder of a path, "" for the root.
+func dirOf(p string) string {
+	if d := path.Dir(p); d != "." {
+		return d
+	}
+	return ""
+}

@@ -1,0 +1,19 @@
+package transfer_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/lib/atexit"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	// What the engine and rclone say about the faults that tests put in their way is no news.
+	slog.SetDefault(slog.New(slog.DiscardHandler))
+	fs.GetConfig(context.Background()).LogLevel = fs.LogLevelEmergency
+	atexit.IgnoreSignals() // rclone's handler would end the process, and its goroutine never ends
+	goleak.VerifyTestMain(m)
+}

@@ -1,0 +1,63 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+)
+
+// Errors that a port may return and that the engine acts on.
+var (
+	// ErrNoQuota says that the bytes asked for don't fit the allowance now: the entry stays pending.
+	ErrNoQuota = errors.New("quota doesn't allow it now")
+	// ErrFenced says that the work belongs to another worker now: stop at once, change nothing more.
+	ErrFenced = errors.New("this work was taken over by another worker")
+	// ErrStop says that the job was paused or canceled: start nothing new.
+	ErrStop = errors.New("the job was stopped")
+)
+
+// Meter counts traffic against an allowance. It is called from several goroutines.
+type Meter interface {
+	// Reserve sets size bytes aside before a file starts. It returns ErrNoQuota (wrapped) where they don't fit, having
+	// reserved nothing.
+	Reserve(ctx context.Context, size int64) (Grant, error)
+}
+
+// Grant is a reservation for one attempt at one file. It is used by one goroutine.
+type Grant interface {
+	// Charge books n bytes; it is called before they are read from the source, so that a crash never counts less than
+	// what was moved. It returns ErrNoQuota when more is asked for than was reserved and no more is to be had.
+	Charge(ctx context.Context, n int64) error
+	// Settle ends the reservation: used bytes were read (at most what was charged), wasted of them in vain. What was
+	// reserved beyond that is free again. It must be called once, also after a failure; it works though ctx is done.
+	Settle(ctx context.Context, used, wasted int64) error
+}
+
+// Journal records outcomes durably. It is called from several goroutines.
+type Journal interface {
+	// Record stores what became of entry i of the batch and returns when it will survive a crash of this process.
+	// It returns ErrFenced, having stored nothing, when the batch belongs to another worker now.
+	Record(ctx context.Context, i int, o Outcome) error
+}
+
+// Slots limits how many files are moved at once. Acquire blocks until a slot is free or ctx is done; release must be
+// called once with what the attempt met, so that the limit can adapt: rise while it helps, halve when throttled.
+type Slots interface {
+	Acquire(ctx context.Context) (release func(throttled bool), err error)
+}
+
+// Watcher is told of progress as it happens. Its methods return at once and are called from several goroutines.
+type Watcher interface {
+	Start(path string, size int64) // a copy begins
+	Read(path string, n int64)     // n more bytes of it were read
+	Done(path string)              // it has ended, one way or the other
+}
+
+// Env is what a batch runs in.
+type Env struct {
+	Meter   Meter
+	Journal Journal
+	Slots   Slots
+	Watcher Watcher
+	// Stopped is asked before each entry; an error ends the batch after the entries that have begun.
+	Stopped func(ctx context.Context) error
+}

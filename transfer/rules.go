@@ -1,0 +1,103 @@
+package transfer
+
+import (
+	"strings"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/hash"
+)
+
+// The safety rules of docs/safety.md, one function each. A rule answers "" where it allows what is asked, and the code
+// of the refusal where it doesn't. Every deletion and every write to a destination passes through these and nothing else.
+
+// ruleGradeAllowsDeletion (rule 1): delete only what was proved at least as strongly as the job demands. Grade D never
+// allows a deletion, whatever the job says.
+func ruleGradeAllowsDeletion(g, min Grade) string {
+	if g == GradeD || !g.AtLeast(min) {
+		return CodeWeakProof
+	}
+	return ""
+}
+
+// ruleHashIsProof (rule 2): only a hash that can't well be equal by chance proves content, and only one that the
+// remote computed itself: an uploader's claim that the remote hands back is no proof.
+func ruleHashIsProof(t hash.Type, size int64, of traits) bool {
+	if of.echoFrom > 0 && size >= of.echoFrom {
+		return false
+	}
+	return t != hash.None && hash.Width(t, false) >= 32
+}
+
+// ruleStreamedWholeSize (rule 3): what was streamed must be exactly as long as the source said.
+func ruleStreamedWholeSize(listed, streamed int64) bool {
+	return listed < 0 || listed == streamed
+}
+
+// ruleSizeIsTrusted (rule 3): a length that the source doesn't know, or an empty one where 0 may mean "not known", is no
+// ground for a deletion.
+func ruleSizeIsTrusted(listed int64, of traits) string {
+	if listed < 0 || listed == 0 && of.sizeUntrusted {
+		return CodeSizeUntrusted
+	}
+	return ""
+}
+
+// ruleUnchangedBeforeDeletion (rule 4): the version that is deleted must be the version that was copied.
+func ruleUnchangedBeforeDeletion(copied, now mark) string {
+	if !copied.same(now) {
+		return CodeChangedLater
+	}
+	return ""
+}
+
+// ruleVersionIsKnown (rule 4): a file whose versions can't be told apart can't be known to be unchanged.
+func ruleVersionIsKnown(m mark) string {
+	if !m.same(m) {
+		return CodeNoMark
+	}
+	return ""
+}
+
+// ruleExistingNeedsContent (rule 7): where the source is to be deleted, size and time of a file that was already at the
+// destination prove nothing: its content must be compared.
+func ruleExistingNeedsContent(o Options) bool { return o.Deletes() && o.MinGrade.AtLeast(GradeB) }
+
+// ruleMayOverwrite (rule 8): different content at the destination is replaced only when the job says so.
+func ruleMayOverwrite(c Conflict) bool { return c == ConflictOverwrite }
+
+// ruleRemoveOnlyOurs (rule 8): a bad copy is removed only where it is the very one that this attempt wrote.
+func ruleRemoveOnlyOurs(written, now mark) bool { return written.same(now) }
+
+// ruleSharedIsKept (rule 9): what belongs to somebody else is never deleted.
+func ruleSharedIsKept(id string, of traits) string {
+	if of.sharedID != "" && strings.Contains(id, of.sharedID) {
+		return CodeShared
+	}
+	return ""
+}
+
+// refusal is the code of a rule that refuses a deletion and what is the matter, in words; "" where it allows it.
+type refusal struct{ code, what string }
+
+// ruleObjectIsKept (rules 5 and 9): an object that says it must not be deleted isn't.
+func ruleObjectIsKept(o fs.Object) refusal {
+	if k, ok := o.(Keeper); ok {
+		code, what := k.KeepReason()
+		return refusal{code, what}
+	}
+	return refusal{}
+}
+
+// ruleReadOnlyIsKept (rule 9): where the backend can't delete, nothing tries to.
+func ruleReadOnlyIsKept(of traits) string {
+	if of.readOnly != "" {
+		return CodeReadOnly
+	}
+	return ""
+}
+
+// RuleListingWasWhole (rule 10): with a policy of complete, one failed file or folder keeps every source file. Whoever
+// runs the job asks it before the deletions of a complete job; failures counts files and folders of the whole job.
+func RuleListingWasWhole(o Options, failures int64) bool {
+	return o.DeleteSource != DeleteComplete || failures == 0
+}

@@ -1,0 +1,297 @@
+package transfer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/hash"
+)
+
+// maxRenames is how many names are tried for a file whose own is taken by different content.
+const maxRenames = 100
+
+// errTaken says that a name was taken by somebody else between the look and the write.
+var errTaken = errors.New("the name was taken at the destination in the meantime")
+
+// errNotArrived says that an upload reported success and can't be seen.
+var errNotArrived = errors.New("the upload was reported done, but the file can't be seen at the destination")
+
+// work is one entry on its way through a run. It is used by one goroutine.
+type work struct {
+	r       *run
+	i       int
+	e       Entry
+	done    Outcome // what the journal says
+	release func(throttled bool)
+
+	wasted int64  // bytes that failed attempts read in vain
+	need   int64  // bytes that the last reservation asked for
+	sent   *sent  // the last whole stream of this run: an upload whose answer was lost is known again by it
+	ours   string // name in place that this run may have written to and that was free before
+}
+
+// sent is a source file that was streamed whole.
+type sent struct {
+	mark   mark
+	mtime  time.Time
+	n      int64
+	sums   map[hash.Type]string
+	target string
+	grade  Grade  // of the proof under a partial name, "" for none
+	proof  string // its Outcome.Hash
+}
+
+// free gives the slot back; calling it again does nothing.
+func (w *work) free(throttled bool) {
+	if w.release != nil {
+		w.release(throttled)
+		w.release = nil
+	}
+}
+
+// run brings one entry to its outcome, or leaves it pending. Its error ends the batch.
+func (w *work) run(ctx context.Context) error {
+	if w.e.Verdict != Pending {
+		return w.r.record(ctx, w.i, Outcome{Result: w.e.Verdict, Source: Kept, Code: w.e.Code, Reason: w.e.Reason})
+	}
+	return w.tries(ctx, func(ctx context.Context, attempt int) error {
+		if w.done.Source == Deleting {
+			again, err := w.resumeDeletion(ctx)
+			if err != nil || !again {
+				return err
+			}
+			w.done = Outcome{}
+		}
+		return w.attempt(ctx, attempt > 1)
+	})
+}
+
+// tries calls do until it succeeds or its error allows no further attempt. An entry that can't be done is recorded as
+// failed; one that has to wait stays pending. Its error ends the batch.
+func (w *work) tries(ctx context.Context, do func(ctx context.Context, attempt int) error) error {
+	for n := 1; ; n++ {
+		err := do(ctx, n)
+		if err == nil {
+			return nil
+		}
+		c := classify(ctx, err)
+		if c == classForbidden {
+			c = w.judgeRefusal(ctx, err)
+		}
+		switch {
+		case c == classFatal:
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return err
+		case c == classQuota, c == classSignIn, c == classSpace:
+			w.cleanUp(ctx)
+			w.r.pend(ctx, c, sideOf(err), w.need)
+			return nil
+		case c == classFinal, n >= w.r.retry.attempts:
+			w.cleanUp(ctx)
+			return w.fail(ctx, err)
+		}
+		if err := w.pause(ctx, n, err); err != nil {
+			return err
+		}
+	}
+}
+
+// pause waits before the next attempt without holding a slot. A job that is stopped meanwhile keeps what has begun.
+func (w *work) pause(ctx context.Context, n int, cause error) error {
+	throttled := isThrottled(cause, causeText(cause))
+	if throttled {
+		w.r.throttled()
+	}
+	w.free(throttled)
+	d := w.r.retry.wait(n, cause)
+	slog.DebugContext(ctx, "trying again", "path", w.e.Path, "attempt", n, "wait", d, "error", cause)
+	if err := w.r.retry.sleep(ctx, d); err != nil {
+		return err
+	}
+	release, err := w.r.env.Slots.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	w.release = release
+	return nil
+}
+
+// judgeRefusal tells a refused file from a refused sign-in: the latter may not list the root either.
+func (w *work) judgeRefusal(ctx context.Context, err error) class {
+	f := w.r.p.Source
+	if sideOf(err) == SideDest {
+		f = w.r.p.Dest
+	}
+	_, rootErr := f.List(ctx, "")
+	if rootErr == nil || isNotFound(rootErr) {
+		return classFinal
+	}
+	switch c := classify(ctx, rootErr); c {
+	case classForbidden, classSignIn:
+		return classSignIn
+	case classFatal:
+		return c
+	}
+	return classRetry
+}
+
+// fail records an entry that couldn't be done.
+func (w *work) fail(ctx context.Context, err error) error {
+	if w.done.Result != Pending { // its copy is proved: only the deletion failed
+		if w.done.Source == Deleting {
+			if src, _, lerr := w.r.src.find(ctx, w.e.SourcePath(), true); lerr == nil && src == nil {
+				return w.deleted(ctx, w.done) // the answer was lost, not the deletion
+			}
+		}
+		slog.WarnContext(ctx, "source file not deleted", "path", w.e.Path, "error", err)
+		return w.keep(ctx, w.done, CodeDeleteFailed, err.Error())
+	}
+	code := finalCode(err)
+	remote := w.r.p.Source
+	if sideOf(err) == SideDest {
+		remote = w.r.p.Dest
+	}
+	slog.WarnContext(ctx, "file failed", "path", w.e.Path, "code", code, "error", err)
+	return w.r.record(ctx, w.i, Outcome{Result: Failed, Source: Kept, Wasted: w.wasted, Code: code,
+		Reason: sentence(code, remoteName(remote), w.e.Path, err.Error())})
+}
+
+// failed is the outcome of an entry that can't be done, for a cause that is no error of a remote.
+func (w *work) failed(code, remote, what string) Outcome {
+	return Outcome{Result: Failed, Source: Kept, Wasted: w.wasted, Code: code,
+		Reason: sentence(code, remote, w.e.Path, what)}
+}
+
+// attempt looks, copies where needed, proves, records and, where the policy says so, deletes.
+func (w *work) attempt(ctx context.Context, fresh bool) error {
+	src, _, err := w.r.src.find(ctx, w.e.SourcePath(), fresh)
+	if err == nil && src == nil && !fresh {
+		src, _, err = w.r.src.find(ctx, w.e.SourcePath(), true)
+	}
+	if err != nil {
+		return sourceErr("look at source file", err)
+	}
+	if src == nil {
+		return w.r.record(ctx, w.i, w.failed(CodeSourceGone, remoteName(w.r.p.Source), "the file isn't there any more"))
+	}
+	m := markOf(ctx, src)
+	pl, err := w.place(ctx, src, m, fresh)
+	if err != nil {
+		return err
+	}
+	o := pl.outcome
+	if o.Result == Pending {
+		if o, err = w.copyTo(ctx, src, m, pl); err != nil {
+			return err
+		}
+	}
+	if opt := w.r.p.Opt; opt.DeleteSource != DeleteVerified || opt.Hold > 0 || !deletable(w.e, o) {
+		return w.r.record(ctx, w.i, o)
+	}
+	if o.Result == Skipped && w.r.dst.lists(w.e.DestPath()) {
+		// The destination was seen in a listing that may be old by now.
+		if held, err := w.holds(ctx, o, m); err != nil || !held {
+			return cmp.Or(err, destErr("look at destination file", errTaken))
+		}
+	}
+	return w.deleteProved(ctx, o, m, src)
+}
+
+// placed is where a copy goes, or the outcome where none is needed.
+type placed struct {
+	target  string
+	over    fs.Object // what is to be replaced there, nil for nothing
+	seen    time.Time // when that was seen
+	outcome Outcome   // with a Result where there is nothing to copy
+}
+
+// place finds the name for the copy: the entry's own, or one beside it where different content has that.
+func (w *work) place(ctx context.Context, src fs.Object, m mark, fresh bool) (placed, error) {
+	own := w.e.DestPath()
+	target := own
+	for n := 1; n <= maxRenames; n++ {
+		dst, seen, err := w.r.dst.find(ctx, target, fresh)
+		folder := errors.Is(err, fs.ErrorIsDir) || errors.Is(err, fs.ErrorNotAFile)
+		if err != nil && !folder {
+			return placed{}, destErr("look at destination file", err)
+		}
+		if dst == nil && !folder {
+			return placed{target: target, seen: seen}, nil
+		}
+		if dst != nil {
+			o, err := w.existing(ctx, src, m, dst, target)
+			if err != nil || o.Result != Pending {
+				return placed{outcome: o}, err
+			}
+			if w.ours == target {
+				if err := w.removeBad(ctx, dst); err != nil {
+					return placed{}, err
+				}
+				return placed{target: target, seen: time.Now()}, nil
+			}
+		}
+		switch {
+		case ruleMayOverwrite(w.r.p.Opt.Conflict) && !folder:
+			return placed{target: target, over: dst, seen: seen}, nil
+		case ruleMayOverwrite(w.r.p.Opt.Conflict):
+			return placed{outcome: w.failed(CodeConflictDir, remoteName(w.r.p.Dest), "a folder has this name")}, nil
+		case w.r.p.Opt.Conflict == ConflictSkip:
+			return placed{outcome: Outcome{Result: Skipped, Source: Kept, Wasted: w.wasted, Code: CodeConflictKept,
+				Reason: sentence(CodeConflictKept, remoteName(w.r.p.Dest), w.e.Path, "different content has this name")}}, nil
+		}
+		target = renamed(own, m.mtime, n)
+	}
+	return placed{outcome: w.failed(CodeConflictKept, remoteName(w.r.p.Dest),
+		fmt.Sprintf("%d names for it are taken by different content", maxRenames))}, nil
+}
+
+// removeBad removes what an earlier attempt of this run left under a name that was free before.
+func (w *work) removeBad(ctx context.Context, o fs.Object) error {
+	if err := o.Remove(ctx); err != nil && !isNotFound(err) {
+		return destErr("remove bad copy", err)
+	}
+	return nil
+}
+
+// renamed is the n-th name for a copy beside a taken one. It depends on nothing but the name and the time of the source
+// file, so that a run that is repeated finds its own earlier copy.
+func renamed(p string, mtime time.Time, n int) string {
+	dir, name := path.Split(p)
+	ext := path.Ext(name)
+	if ext == name || len(ext) > 20 {
+		ext = ""
+	}
+	tag := " (offload"
+	if !mtime.IsZero() {
+		tag += mtime.Format(" 2006-01-02")
+	}
+	if n > 1 {
+		tag += fmt.Sprintf(" %d", n)
+	}
+	tag += ")"
+	return dir + truncate(strings.TrimSuffix(name, ext), 255-len(tag)-len(ext)) + tag + ext
+}
+
+// truncate shortens s to at most n bytes without cutting a character.
+func truncate(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+// remoteName is a remote as people know it, without the parameters of a connection string, which may be secrets.
+func remoteName(f fs.Fs) string { return fs.ConfigString(f) }
