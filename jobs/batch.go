@@ -59,7 +59,13 @@ func (w *worker) batch(ctx context.Context, u *unit, n int64) error {
 // It also tells which entries the job's own --max-transfer kept back.
 func (w *worker) inPool(ctx context.Context, u *unit, j Job, o *openJob, jr *journal,
 	run func(transfer.Env) (transfer.Report, error)) (transfer.Report, *meter, error) {
-	pool := w.s.cfg.Ledger.Pool(j.Account, fmt.Sprintf("%s:%d:%s", u.job, jr.batch, u.fence))
+	begin := fmt.Sprintf("%s:%d:", u.job, jr.batch)
+	if len(u.former()) > 0 { // whoever held the batch before has lost it, and with it what was set aside
+		if err := w.s.cfg.Ledger.Abandon(ctx, j.Account, begin); err != nil {
+			return transfer.Report{}, nil, err
+		}
+	}
+	pool := w.s.cfg.Ledger.Pool(j.Account, begin+u.fence)
 	pool.Prefer(jr.pendingBytes())
 	m := &meter{pool: pool, scripts: w.s.scripts, job: u.job, max: j.Order.MaxTransfer, pace: o.pace}
 	alive, end := context.WithCancel(ctx)
@@ -68,7 +74,8 @@ func (w *worker) inPool(ctx context.Context, u *unit, j Job, o *openJob, jr *jou
 		defer close(renewed)
 		w.renewPool(alive, pool, u)
 	}()
-	report, err := run(transfer.Env{Meter: m, Journal: jr, Slots: o.slots, Watcher: u.watch, Stopped: u.check})
+	report, err := run(transfer.Env{Meter: m, Journal: jr, Slots: o.slots, Watcher: u.watch, Stopped: u.check,
+		Held: u.held, Owner: u.owner(number(u.fence)), Former: u.former()})
 	end()
 	<-renewed
 	if e := pool.Close(ctx); e != nil {
@@ -140,6 +147,7 @@ func (w *worker) endBatch(ctx context.Context, u *unit, j Job, jr *journal, repo
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeWait)
 	defer cancel()
 	if pending == 0 {
+		w.patience.clear(u.job)
 		blob, err := w.s.codec.packOutcomes(done)
 		if err != nil {
 			return err
@@ -176,11 +184,28 @@ func (w *worker) whyNot(ctx context.Context, j Job, r transfer.Report) (giveBack
 	return giveBack{}, nil
 }
 
+// A batch that only the reservations of others keep back is tried again after quotaPause, quotaTries times: longer than
+// the reservations of a worker that died can last.
+const (
+	quotaPause = 2 * time.Second
+	quotaTries = 40
+)
+
 // quotaWait parks a batch of which nothing fits the quota now.
 func (w *worker) quotaWait(ctx context.Context, j Job, need int64) (giveBack, error) {
 	st, err := w.s.cfg.Ledger.Status(ctx, j.Account)
 	if err != nil {
 		return giveBack{}, err
+	}
+	if st.Limit >= 0 && need <= st.Limit-st.Used && w.patience.add(j.ID) <= quotaTries {
+		pause := time.NewTimer(quotaPause)
+		defer pause.Stop()
+		select {
+		case <-ctx.Done():
+		case <-w.stopping:
+		case <-pause.C:
+		}
+		return giveBack{}, nil
 	}
 	g := giveBack{parked: true, need: need, reason: ReasonQuota, until: st.Period.End,
 		err: fmt.Sprintf("account %s has %s of its %s left, the next file needs %s", j.Account, size(st.Available), size(st.Limit), size(need))}

@@ -89,23 +89,34 @@ func (s *Service) Retry(ctx context.Context, id string) (Job, error) {
 	return s.Get(ctx, j.ID)
 }
 
-// retryable tells whether a retry does an entry again.
-func retryable(o transfer.Outcome) bool {
-	return o.Result == transfer.Failed || o.Result == transfer.SetAside && o.Code == codeMaxTransfer
+// again is what an outcome becomes when its job is retried: a failed entry starts anew, a failed deletion goes on, and
+// every other outcome stands.
+func again(o transfer.Outcome) transfer.Outcome {
+	if o.Result == transfer.SetAside && o.Code == codeMaxTransfer {
+		return transfer.Outcome{}
+	}
+	return o.Again()
 }
 
 // reopen makes an ended batch ready again where something in it is to be retried, and returns how many entries are.
 func (s *Service) reopen(ctx context.Context, id string, b stored) (int, error) {
-	n, change := 0, counters{}
+	n, change, verdicts := 0, counters{}, false
 	var keep []any
 	for i, o := range b.done {
-		if retryable(o) {
+		next := again(o)
+		if next != o {
 			n++
 			change.add(b.entries[i], o, -1)
+			change.add(b.entries[i], next, 1)
 			delete(change, "b_wasted") // what was wasted stays wasted
+		}
+		if next.Result == transfer.Pending {
+			// What the scan gave up on is looked for again: it may be there now.
+			verdicts = verdicts || b.entries[i].Verdict != transfer.Pending
+			b.entries[i].Verdict, b.entries[i].Code, b.entries[i].Reason = "", "", ""
 			continue
 		}
-		raw, err := json.Marshal(o)
+		raw, err := json.Marshal(next)
 		if err != nil {
 			return 0, fmt.Errorf("reopen batch %d: %w", b.number, err)
 		}
@@ -115,6 +126,15 @@ func (s *Service) reopen(ctx context.Context, id string, b stored) (int, error) 
 		return n, nil
 	}
 	k := keysOf(id)
+	if verdicts {
+		blob, err := s.codec.packBatch(b.entries, b.dirs)
+		if err != nil {
+			return 0, err
+		}
+		if err := s.client.Set(ctx, k.batch(b.number), blob, 0).Err(); err != nil { // nobody works on an ended batch
+			return 0, fmt.Errorf("reopen batch %d of job %s: %w", b.number, id, err)
+		}
+	}
 	args := append(append([]any{batchUnit(b.number)}, change.args()...), keep...)
 	_, _, err := s.scripts.verdict(ctx, "reopen", id, []string{k.outcomes(b.number), k.ended(b.number)}, args...)
 	return n, err

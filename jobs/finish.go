@@ -111,20 +111,14 @@ func (w *worker) incomplete(ctx context.Context, j Job) (string, error) {
 	if j.Order.MinGrade >= transfer.GradeC {
 		proved += j.Grades.C
 	}
-	return whyIncomplete(number(unlisted), j.Files.Found-j.Files.Excluded, proved, j.Files.Deleted), nil
-}
-
-// whyIncomplete is the rule of the policy "complete"; "" allows the deletion.
-func whyIncomplete(unlisted, found, proved, deleted int64) string {
+	folders, files := number(unlisted), j.Files.Found-j.Files.Excluded-proved
 	switch {
-	case deleted > 0 && unlisted == 0 && proved == found:
-		return "" // a deletion that was begun goes on
-	case unlisted > 0:
-		return fmt.Sprintf("nothing was deleted: %d folders could not be read whole", unlisted)
-	case proved < found:
-		return fmt.Sprintf("nothing was deleted: %d of %d files are not proved, and --delete-source complete needs all", found-proved, found)
+	case transfer.RuleListingWasWhole(j.Order.Options, folders+files):
+		return "", nil
+	case folders > 0:
+		return fmt.Sprintf("nothing was deleted: %d folders could not be read whole", folders), nil
 	}
-	return ""
+	return fmt.Sprintf("nothing was deleted: %d of %d files are not proved, and --delete-source complete needs all", files, files+proved), nil
 }
 
 // notDeleted hands the finish back, with the reason.

@@ -8,12 +8,12 @@ import (
 
 // Limits of the adaptive number of files at once.
 const (
-	slotsStart = 8
-	slotsMax   = 48
-	slotsEpoch = 300 * time.Millisecond // shortest time over which a rate is measured
+	slotsStart = 16
+	slotsMax   = 64
+	slotsEpoch = 250 * time.Millisecond // shortest time over which a rate is measured
 	slotsGain  = 1.08                   // by how much more at once must be faster to be worth it
-	firstPause = 4                      // epochs of rest after a first attempt in vain, doubled with each further one
-	maxPause   = 64
+	firstPause = 2                      // epochs of rest after a first attempt in vain, doubled with each further one
+	maxPause   = 32
 	restSlowed = 16 // epochs of rest after a remote complained
 )
 
@@ -89,6 +89,7 @@ func (s *slots) release(throttled bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.busy--
+	s.full = s.full || len(s.waiting) > 0
 	if !s.fixed {
 		s.adapt(throttled)
 	}
@@ -129,15 +130,18 @@ func (s *slots) adapt(throttled bool) {
 		s.rest, s.pause = s.pause, min(2*s.pause, maxPause)
 	case s.limit > s.base:
 		s.base, s.rate, s.pause = s.limit, rate, firstPause
-		s.limit = min(slotsMax, s.limit+max(1, s.limit/2))
+		s.raise()
 	case s.rest > 0:
 		s.rest--
-		s.rate = rate
+		s.rate = (s.rate + rate) / 2
 	default:
-		s.rate = rate
-		s.limit = min(slotsMax, s.limit+max(1, s.limit/2))
+		s.rate = max(rate, s.rate)
+		s.raise()
 	}
 	s.restart(now)
 }
+
+// raise tries more at once.
+func (s *slots) raise() { s.limit = min(slotsMax, s.limit+max(1, s.limit/2)) }
 
 func (s *slots) restart(now time.Time) { s.began, s.ended, s.full = now, 0, false }

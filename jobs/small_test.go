@@ -212,7 +212,7 @@ func TestSlotsAdapt(t *testing.T) {
 	if n := simulate(t, 4000, 1000, 1000, 200*time.Millisecond); n < slotsMax*3/4 {
 		t.Errorf("a fast remote is used with only %d at once", n)
 	}
-	if n := simulate(t, 4000, 6, 1000, 50*time.Millisecond); n > 20 {
+	if n := simulate(t, 4000, 6, 1000, 50*time.Millisecond); n > slotsMax*2/3 {
 		t.Errorf("a remote that serves 6 at once is met with %d", n)
 	}
 	if n := simulate(t, 4000, 1000, 12, 200*time.Millisecond); n > 18 {

@@ -31,7 +31,8 @@ type worker struct {
 	log      *slog.Logger
 	pairs    *pairs
 	stopping chan struct{} // closed when nothing new may begin
-	failures failures
+	failures failures      // of a job in a row
+	patience failures      // how often in a row the reservations of others kept a job back
 }
 
 // RunWorker works until soft is done, then finishes or hands back what has begun and returns when all of it has
@@ -147,6 +148,7 @@ func (w *worker) handle(ctx context.Context, t *asynq.Task) error {
 	if p.Version > payloadVersion {
 		return fmt.Errorf("task of job %s has version %d: this worker is too old for it", p.Job, p.Version)
 	}
+	asked := time.Now()
 	h, state, err := w.s.scripts.claim(ctx, p.Job, p.Unit, p.Attempt, w.name, leaseTime)
 	if err != nil {
 		return err
@@ -157,6 +159,7 @@ func (w *worker) handle(ctx context.Context, t *asynq.Task) error {
 	}
 	w.s.look(ctx, p.Job, lookRunning) // should this process die, somebody notices soon
 	u := &unit{hold: h, w: w, watch: newWatcher(time.Now())}
+	u.renewed(asked)
 	ctx, cancel := context.WithCancelCause(ctx)
 	var beats sync.WaitGroup
 	beats.Go(func() { u.keep(ctx, cancel) })
@@ -204,15 +207,44 @@ type unit struct {
 	hold
 	w       *worker
 	watch   *watcher
-	stopped atomic.Bool // the job was paused, canceled or waits
+	stopped atomic.Bool               // the job was paused, canceled or waits
+	expires atomic.Pointer[time.Time] // when the work must have stopped unless the lease is renewed
 }
+
+// held tells whether the unit is surely still this worker's. It looks at the clock alone, which goes on while a process
+// is frozen.
+func (u *unit) held() error {
+	if time.Now().Before(*u.expires.Load()) {
+		return nil
+	}
+	return fmt.Errorf("the lease of %s has run out: %w", u.unit, transfer.ErrFenced)
+}
+
+// renewed notes that the lease was taken or renewed by a call that began at the given time.
+func (u *unit) renewed(asked time.Time) {
+	till := asked.Add(leaseTime - leaseMargin)
+	u.expires.Store(&till)
+}
+
+// former are the fencing numbers that earlier claims of the unit may have had, the last few of them.
+func (u *unit) former() []string {
+	fence, all := number(u.fence), []string{}
+	// The first task is sent with number 1 and claimed with 2.
+	for n := max(2, fence-8); n < fence; n++ {
+		all = append(all, u.owner(n))
+	}
+	return all
+}
+
+// owner names a claim of the unit in what it leaves at the destination.
+func (u *unit) owner(fence int64) string { return fmt.Sprintf("%s:%s:%d", u.job, u.unit, fence) }
 
 // keep renews the lease until ctx is done. It cancels the work when the lease is lost or can't be renewed in time, at
 // once when the job is canceled, and after the grace when it is paused or the worker stops.
 func (u *unit) keep(ctx context.Context, cancel context.CancelCauseFunc) {
 	tick := time.NewTicker(beat)
 	defer tick.Stop()
-	renewed, stopping := time.Now(), u.w.stopping
+	stopping := u.w.stopping
 	var grace <-chan time.Time
 	for {
 		select {
@@ -230,17 +262,17 @@ func (u *unit) keep(ctx context.Context, cancel context.CancelCauseFunc) {
 				u.w.log.Warn("report progress", "job", u.job, "error", err)
 			}
 			asked := time.Now()
-			call, done := context.WithDeadline(ctx, renewed.Add(leaseTime-leaseMargin))
+			call, done := context.WithDeadline(ctx, *u.expires.Load())
 			state, err := u.w.s.scripts.renew(call, u.hold, leaseTime, live)
 			done()
 			switch {
 			case err == nil:
-				renewed = asked
+				u.renewed(asked)
 				u.saw(state)
 			case errors.Is(err, transfer.ErrFenced):
 				cancel(transfer.ErrFenced)
 				return
-			case time.Since(renewed) >= leaseTime-leaseMargin:
+			case u.held() != nil:
 				u.w.log.Warn("lease ran out, the store didn't answer", "job", u.job, "unit", u.unit, "error", err)
 				cancel(transfer.ErrFenced)
 				return

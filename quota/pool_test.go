@@ -456,3 +456,29 @@ func TestLostAnswerOfAGiveBack(t *testing.T) {
 		}
 	})
 }
+
+// Whoever knows that a worker is gone closes its pools at once, and no others.
+func TestAbandon(t *testing.T) {
+	onBoth(t, limited(1000, 100), func(t *testing.T, r *rig) {
+		ctx := t.Context()
+		dead, alive := r.Pool("anna", "job:1:2"), r.Pool("anna", "job:12:2")
+		g, err := dead.Reserve(ctx, 500)
+		must(t, err)
+		must(t, g.Charge(ctx, 100))
+		_, err = alive.Reserve(ctx, 300)
+		must(t, err)
+		r.wantCounts("anna", 100, 700, 0)
+		must(t, r.Abandon(ctx, "anna", "job:1:"))
+		r.wantCounts("anna", 100, 300, 0)
+		must(t, r.Abandon(ctx, "anna", "job:1:"))
+		must(t, r.Abandon(ctx, "nobody", "job:1:"))
+		r.wantCounts("anna", 100, 300, 0)
+		if err := g.Charge(ctx, 200); !errors.Is(err, ErrLost) {
+			t.Errorf("a pool that was abandoned may charge: %v", err)
+		}
+		r.wantCounts("anna", 100, 300, 0)
+		if err := r.Abandon(ctx, "../x", ""); err == nil {
+			t.Error("a bad account name was taken")
+		}
+	})
+}

@@ -109,6 +109,8 @@ func (p *Pair) runBatch(ctx context.Context, b Batch, env Env, open func(Entry, 
 		})
 	}
 	wg.Wait()
+	r.src.asking.Wait()
+	r.dst.asking.Wait()
 	return r.report(), context.Cause(ctx)
 }
 
@@ -127,7 +129,7 @@ func newRun(p *Pair, b Batch, env Env, open func(Entry, Outcome) bool) *run {
 	for _, d := range b.Dirs {
 		heldSrc[d.Dir], heldDst[d.Dir] = d.Source, d.Dest
 	}
-	r.src, r.dst = newLookup(p.Source, src, heldSrc), newLookup(p.Dest, dst, heldDst)
+	r.src, r.dst = newLookup(p.Source, p.sourceEye, src, heldSrc), newLookup(p.Dest, p.destEye, dst, heldDst)
 	return r
 }
 
@@ -214,6 +216,9 @@ func (e Env) withDefaults() Env {
 	}
 	if e.Stopped == nil {
 		e.Stopped = func(ctx context.Context) error { return context.Cause(ctx) }
+	}
+	if e.Held == nil {
+		e.Held = func() error { return nil }
 	}
 	return e
 }

@@ -79,7 +79,8 @@ func quotaOrPort(op string, err error) error {
 func (w *work) sendAndProve(ctx context.Context, src fs.Object, m mark, pl placed, grant Grant) (_ Outcome, used int64, err error) {
 	name, partial := pl.target, false
 	if feat := w.r.p.Dest.Features(); feat.PartialUploads && feat.Move != nil {
-		name, partial = partialName(pl.target), true
+		name, partial = partialName(pl.target, w.r.env.Owner), true
+		w.removeFormer(ctx, pl.target)
 	}
 	if !partial && pl.over == nil {
 		w.ours = pl.target
@@ -290,25 +291,32 @@ type readCloser struct {
 	io.Closer
 }
 
-// partialName is the name of an upload until it is proved. It is the same at each attempt, so that a run that was
-// killed leaves at most one, and the next run writes over it.
-func partialName(target string) string {
-	sum := sha256.Sum256([]byte(target))
+// partialName is the name of an upload until it is proved. It is the same at each attempt of one owner.
+func partialName(target, owner string) string {
+	sum := sha256.Sum256([]byte(owner + "\x00" + target))
 	tail := "." + hex.EncodeToString(sum[:4]) + PartialSuffix
 	dir, name := path.Split(target)
 	return dir + truncate(name, 255-len(tail)) + tail
 }
 
-// removePartial removes a partial upload after a failure. One that can't be removed is written over or removed by a
-// later run; a scan passes over it.
+// removePartial removes a partial upload of this run after a failure. One that can't be removed is removed by the next
+// owner of the batch; a scan passes over it.
 func (w *work) removePartial(ctx context.Context, name string) {
-	if errors.Is(context.Cause(ctx), ErrFenced) {
-		return // it may be the other worker's by now
-	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
 	defer cancel()
 	if o, err := w.r.p.Dest.NewObject(ctx, name); err == nil {
 		_ = o.Remove(ctx)
+	}
+}
+
+// removeFormer removes what earlier owners of the batch left of an upload to target.
+func (w *work) removeFormer(ctx context.Context, target string) {
+	if w.tidied {
+		return
+	}
+	w.tidied = true
+	for _, owner := range w.r.env.Former {
+		w.removePartial(ctx, partialName(target, owner))
 	}
 }
 

@@ -215,6 +215,9 @@ func (w *work) remove(ctx context.Context, o Outcome, m mark) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	if err := w.r.env.Held(); err != nil {
+		return portErr("delete source file", err)
+	}
 	err = w.r.p.delete(ctx, Target{Path: w.e.SourcePath(), ID: m.id, ETag: m.etag, Size: m.size, ModTime: m.mtime, Object: src})
 	switch {
 	case err == nil, isNotFound(err):
@@ -243,7 +246,7 @@ func (w *work) deleted(ctx context.Context, o Outcome) error {
 
 // keep records a proved file whose source stays, and why.
 func (w *work) keep(ctx context.Context, o Outcome, code, what string) error {
-	slog.InfoContext(ctx, "source file kept", "path", w.e.Path, "code", code)
+	slog.DebugContext(ctx, "source file kept", "path", w.e.Path, "code", code)
 	o.Source, o.Code = Kept, code
 	o.Reason = sentence(code, remoteName(w.r.p.Source), w.e.Path, what)
 	return w.r.record(ctx, w.i, o)

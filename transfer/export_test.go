@@ -22,5 +22,5 @@ func (p *Pair) Attempts(n int) *Pair {
 	return p
 }
 
-// PartialNameOf is the partial name of a target.
-func PartialNameOf(target string) string { return partialName(target) }
+// PartialNameOf is the partial name of a target in the hands of an owner.
+func PartialNameOf(target, owner string) string { return partialName(target, owner) }

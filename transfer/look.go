@@ -18,8 +18,10 @@ const maxListed = 20_000
 // else each file is asked for.
 type lookup struct {
 	f      fs.Fs
+	eye    fs.Fs // what fresh looks go through
 	traits traits
 	dirs   map[string]*listing // fixed after newLookup
+	asking sync.WaitGroup      // fresh looks under way
 }
 
 // listing is a folder that is listed when the first of its files is asked for.
@@ -29,11 +31,14 @@ type listing struct {
 	objs map[string]fs.Object
 	ok   bool
 	at   time.Time
+
+	small bool // few enough files to list it again
+	fresh regroup
 }
 
 // newLookup decides which folders to list: paths are the files of the batch, held the number of files in each folder.
-func newLookup(f fs.Fs, paths []string, held map[string]int) *lookup {
-	l := &lookup{f: f, traits: traitsOf(f), dirs: map[string]*listing{}}
+func newLookup(f, eye fs.Fs, paths []string, held map[string]int) *lookup {
+	l := &lookup{f: f, eye: eye, traits: traitsOf(f), dirs: map[string]*listing{}}
 	if f.Features().IsLocal {
 		return l // asking for a file costs no round trip
 	}
@@ -50,7 +55,7 @@ func newLookup(f fs.Fs, paths []string, held map[string]int) *lookup {
 		for _, p := range files {
 			want[l.key(p)] = true
 		}
-		l.dirs[dir] = &listing{want: want}
+		l.dirs[dir] = &listing{want: want, small: l.traits.looksByListing || n+len(files) <= regroupMax}
 	}
 	return l
 }
@@ -76,10 +81,14 @@ func (l *lookup) key(p string) string {
 
 // find returns the object at path, nil where there is none, and when that was seen. fresh asks the remote anew.
 func (l *lookup) find(ctx context.Context, p string, fresh bool) (fs.Object, time.Time, error) {
-	if d := l.dirs[dirOf(p)]; d != nil && !fresh && d.want[l.key(p)] {
+	d := l.dirs[dirOf(p)]
+	if d != nil && !fresh && d.want[l.key(p)] {
 		if o, ok := l.listed(ctx, d, p); ok {
 			return o, d.at, nil
 		}
+	}
+	if d != nil && fresh && d.small {
+		return l.look(ctx, d, p)
 	}
 	at := time.Now()
 	o, err := l.ask(ctx, p)
@@ -110,9 +119,9 @@ func (l *lookup) lists(p string) bool { return l.dirs[dirOf(p)] != nil }
 
 // ask looks for one file. Not being there, or in a folder that isn't there, is no error.
 func (l *lookup) ask(ctx context.Context, p string) (fs.Object, error) {
-	o, err := l.f.NewObject(ctx, p)
+	o, err := l.eye.NewObject(ctx, p)
 	if isNotFound(err) && l.traits.nfcLookup && !norm.NFC.IsNormalString(p) {
-		o, err = l.f.NewObject(ctx, norm.NFC.String(p))
+		o, err = l.eye.NewObject(ctx, norm.NFC.String(p))
 	}
 	if isNotFound(err) {
 		return nil, nil

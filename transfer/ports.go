@@ -60,4 +60,13 @@ type Env struct {
 	Watcher Watcher
 	// Stopped is asked before each entry; an error ends the batch after the entries that have begun.
 	Stopped func(ctx context.Context) error
+	// Held is asked just before anything is deleted at the source or removed at the destination. It answers ErrFenced
+	// when the work may belong to another worker by now, as after a process was frozen and goes on; it asks nobody, so
+	// that no time passes between it and the deletion. Defaults to yes.
+	Held func() error
+	// Owner marks this claim of the batch in the names of partial uploads, so that a worker which was frozen and goes on
+	// can't write into the upload of the one that took its place. Former are the owners of earlier claims: what they
+	// left is removed.
+	Owner  string
+	Former []string
 }

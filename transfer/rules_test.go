@@ -206,7 +206,7 @@ func TestRenamedIsStable(t *testing.T) {
 			t.Errorf("renamed(%q, %d) = %q, want %q", c.name, c.n, got, c.want)
 		}
 	}
-	if got := partialName("d/" + long + ".txt"); len(got) > 2+255 || !strings.HasSuffix(got, PartialSuffix) {
+	if got := partialName("d/"+long+".txt", "owner"); len(got) > 2+255 || !strings.HasSuffix(got, PartialSuffix) {
 		t.Errorf("partial name %q of %d bytes", got, len(got))
 	}
 }

@@ -92,7 +92,7 @@ func (p *Pair) samePlace(ctx context.Context, srcDir, dstDir string) (bool, erro
 	if err != nil {
 		return false, destErr("write probe", err)
 	}
-	seen, err := newLookup(p.Source, nil, nil).ask(ctx, path.Join(srcDir, name))
+	seen, err := newLookup(p.Source, p.sourceEye, nil, nil).ask(ctx, path.Join(srcDir, name))
 	if err != nil {
 		return false, sourceErr("look for probe", err)
 	}

@@ -19,7 +19,6 @@ import (
 type scanFake struct {
 	name     string
 	features *fs.Features
-	slowTime bool
 
 	mu    sync.Mutex
 	dirs  map[string][]fs.DirEntry

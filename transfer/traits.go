@@ -22,6 +22,9 @@ type traits struct {
 	// echoFrom: for objects of this size in bytes and above the hash that the remote reports may be the uploader's
 	// claim and not the remote's own; 0 where hashes are the remote's own at every size.
 	echoFrom int64
+	// eye: opening the remote twice costs little and shares no sign-in that two could spoil for each other (a refresh
+	// token that changes with each use, a session).
+	eye bool
 }
 
 // knownTraits is by the Go package of the backend, with the type where a package has several.
@@ -36,7 +39,8 @@ func knownTraits() map[string]traits {
 		"doi.Fs":             {readOnly: "published data sets can't be changed"},
 		"internetarchive.Fs": {sizeUntrusted: true},
 		// Multipart uploads keep the MD5 that the uploader named; 5 MiB is the smallest part S3 takes.
-		"s3.Fs": {echoFrom: 5 << 20},
+		"s3.Fs":     {echoFrom: 5 << 20, eye: true},
+		"webdav.Fs": {eye: true},
 	}
 }
 

@@ -36,6 +36,7 @@ type work struct {
 	need   int64  // bytes that the last reservation asked for
 	sent   *sent  // the last whole stream of this run: an upload whose answer was lost is known again by it
 	ours   string // name in place that this run may have written to and that was free before
+	tidied bool   // partial uploads of former owners have been removed
 }
 
 // sent is a source file that was streamed whole.
@@ -257,6 +258,9 @@ func (w *work) place(ctx context.Context, src fs.Object, m mark, fresh bool) (pl
 
 // removeBad removes what an earlier attempt of this run left under a name that was free before.
 func (w *work) removeBad(ctx context.Context, o fs.Object) error {
+	if err := w.r.env.Held(); err != nil {
+		return portErr("remove bad copy", err)
+	}
 	if err := o.Remove(ctx); err != nil && !isNotFound(err) {
 		return destErr("remove bad copy", err)
 	}

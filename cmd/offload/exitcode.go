@@ -113,6 +113,8 @@ func explain(err error) (code int, message, hint string) {
 		code, hint = exitUsage, field.Hint
 	case errors.Is(err, jobs.ErrNotFound):
 		code, hint = exitUsage, "`offload jobs list` shows the jobs"
+	case errors.Is(err, jobs.ErrRunning):
+		hint = "`offload jobs watch ID` follows it; `offload jobs cancel ID` ends it"
 	case errors.Is(err, jobs.ErrState):
 		hint = "`offload jobs show ID` shows the job's state"
 	case errors.Is(err, quota.ErrNoQuota):

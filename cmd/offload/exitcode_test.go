@@ -41,6 +41,7 @@ func TestExplain(t *testing.T) {
 		"settings file":    {&configs.FileError{File: "x", Line: 3, Err: cause, Hint: "look"}, 2, "look"},
 		"no such job":      {fmt.Errorf("job x: %w", jobs.ErrNotFound), 2, "jobs list"},
 		"state":            {fmt.Errorf("job x: %w", jobs.ErrState), 1, "jobs show"},
+		"running":          {fmt.Errorf("job x: %w", jobs.ErrRunning), 1, "jobs watch"},
 		"no quota":         {fmt.Errorf("x: %w", quota.ErrNoQuota), 4, "quota show"},
 		"interrupted":      {fmt.Errorf("x: %w", errInterrupted), 130, ""},
 		"interrupted hint": {&hintError{err: errInterrupted, hint: "again"}, 130, "again"},

@@ -74,6 +74,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector would sleep a second at each command's end
 			env.Setenv("OFFLOAD_DATA", filepath.Join(env.WorkDir, ".data"))
 			env.Setenv("RCLONE_CONFIG", filepath.Join(env.WorkDir, "rclone.conf"))
 			return nil

@@ -227,7 +227,7 @@ func cmdSpawn(spawned *registry, ts *testscript.TestScript, neg bool, args []str
 	ts.Check(err)
 	b := &background{cmd: exec.Command(path, args[2:]...), done: make(chan struct{})}
 	b.cmd.Dir, b.cmd.Stdout, b.cmd.Stderr = ts.MkAbs("."), log, log
-	for _, name := range []string{"HOME", "OFFLOAD_DATA", "RCLONE_CONFIG", "PATH", "TMPDIR"} {
+	for _, name := range []string{"HOME", "OFFLOAD_DATA", "RCLONE_CONFIG", "PATH", "TMPDIR", "GORACE"} {
 		b.cmd.Env = append(b.cmd.Env, name+"="+ts.Getenv(name))
 	}
 	ts.Check(b.cmd.Start())

@@ -16,9 +16,11 @@ func BenchmarkBesideRcloneMove(b *testing.B) {
 		name  string
 		count int
 		size  int64
+		delay time.Duration // of each request to the source
 	}{
-		{"2000x10kB", 2000, 10_000},
-		{"1x512MiB", 1, 512 << 20},
+		{"2000x10kB", 2000, 10_000, 0},
+		{"2000x10kB-50ms", 2000, 10_000, 50 * time.Millisecond},
+		{"1x512MiB", 1, 512 << 20, 0},
 	}
 	for _, bc := range cases {
 		b.Run(bc.name, func(b *testing.B) {
@@ -27,13 +29,13 @@ func BenchmarkBesideRcloneMove(b *testing.B) {
 			round := 0
 			for b.Loop() {
 				round++
-				plain := w.race(round, "rclone move", func() *exec.Cmd {
+				plain := w.race(round, bc.delay, "rclone move", func() *exec.Cmd {
 					return w.rcloneCommand("move", "src:", w.target("plain", round))
 				})
-				wide := w.race(round, "rclone move --transfers 32 --checkers 32", func() *exec.Cmd {
+				wide := w.race(round, bc.delay, "rclone move --transfers 32 --checkers 32", func() *exec.Cmd {
 					return w.rcloneCommand("move", "src:", w.target("wide", round), "--transfers", "32", "--checkers", "32")
 				})
-				ours := w.race(round, "offload run --delete-source verified", func() *exec.Cmd {
+				ours := w.race(round, bc.delay, "offload run --delete-source verified", func() *exec.Cmd {
 					c := cli{w: w, config: w.config("offload", w.webdav)}
 					return c.command("run", "src:", w.target("offload", round), "--delete-source", "verified")
 				})
@@ -51,11 +53,16 @@ func (w *world) target(who string, round int) string {
 
 // race fills the source anew, times one move and demands that it moved everything. Each move gets a WebDAV server of its
 // own, since a server remembers the folders that the move before has emptied.
-func (w *world) race(round int, name string, command func() *exec.Cmd) time.Duration {
+func (w *world) race(round int, delay time.Duration, name string, command func() *exec.Cmd) time.Duration {
 	w.t.Helper()
 	copyTree(w.t, w.keep, w.source)
 	server := w.startWebDAV()
 	defer server.kill()
+	if delay > 0 {
+		far := newProxy(w.t, w.webdav, 0)
+		far.delay = delay
+		w.webdav = far.url
+	}
 	cmd := command()
 	began := time.Now()
 	out, err := cmd.CombinedOutput()
@@ -66,7 +73,8 @@ func (w *world) race(round int, name string, command func() *exec.Cmd) time.Dura
 	if left := files(w.t, w.source); len(left) > 0 {
 		w.t.Fatalf("%s left %d files at the source", name, len(left))
 	}
-	w.t.Logf("round %d: %-42s %6.2f s", round, name, took.Seconds())
+	cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	w.t.Logf("round %d: %-42s %6.2f s, %5.2f s of processor time", round, name, took.Seconds(), cpu.Seconds())
 	return took
 }
 

@@ -15,7 +15,8 @@ import (
 
 // proxy stands before the source: it paces downloads, counts what it serves and notes what is deleted.
 type proxy struct {
-	url string
+	url   string
+	delay time.Duration // before each request is handed on, as a distant server has it; fixed before the first one
 
 	mu      sync.Mutex
 	rate    int64 // bytes a second over all downloads; 0 is no limit
@@ -54,7 +55,9 @@ func newProxy(t testing.TB, target string, rate int64) *proxy {
 			p.mu.Unlock()
 		}
 		defer func() { _ = recover() }() // ReverseProxy aborts a handler whose client was killed
-		forward.ServeHTTP(w, r)
+		if wait(r.Context(), p.delay) {
+			forward.ServeHTTP(w, r)
+		}
 	}))
 	t.Cleanup(func() {
 		p.setRate(0)
@@ -135,14 +138,8 @@ type pacedBody struct {
 // Read hands on at most 32 KiB at a time, at the proxy's pace.
 func (b *pacedBody) Read(buf []byte) (int, error) {
 	n, err := b.ReadCloser.Read(buf[:min(len(buf), 32<<10)])
-	if wait := b.proxy.count(b.path, n); wait > 0 {
-		timer := time.NewTimer(wait)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-b.ctx.Done():
-			return 0, b.ctx.Err()
-		}
+	if !wait(b.ctx, b.proxy.count(b.path, n)) {
+		return 0, b.ctx.Err()
 	}
 	return n, err
 }
@@ -153,4 +150,19 @@ func (b *pacedBody) Close() error {
 	delete(b.proxy.open, b.path)
 	b.proxy.mu.Unlock()
 	return b.ReadCloser.Close()
+}
+
+// wait lets d go by and returns true, or false where ctx ends before.
+func wait(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }

@@ -1,0 +1,95 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/rclone/rclone/fs"
+)
+
+// regroup answers fresh looks at the files of one folder. While one look is under way the next ones gather, and where
+// several have, one listing answers them all: it begins after each of them was asked, so it is as fresh as a look at
+// each file alone. Most of rclone's backends pace themselves to a hundred calls a second, so calls are what counts.
+type regroup struct {
+	mu    sync.Mutex
+	busy  bool
+	queue []*asked
+}
+
+type asked struct {
+	path string
+	done chan struct{}
+	o    fs.Object
+	at   time.Time
+	err  error
+}
+
+// regroupMax is the largest folder, in files, that is listed again for a few of them: one page at most remotes.
+const regroupMax = 1000
+
+// look asks for path in the company of others. Callers of one folder share ctx's fate: they belong to one batch.
+func (l *lookup) look(ctx context.Context, d *listing, p string) (fs.Object, time.Time, error) {
+	a := &asked{path: p, done: make(chan struct{})}
+	g := &d.fresh
+	g.mu.Lock()
+	g.queue = append(g.queue, a)
+	if !g.busy {
+		g.busy = true
+		l.asking.Go(func() { l.answer(ctx, d) })
+	}
+	g.mu.Unlock()
+	<-a.done
+	return a.o, a.at, a.err
+}
+
+// answer serves the queue of a folder until it is empty.
+func (l *lookup) answer(ctx context.Context, d *listing) {
+	g := &d.fresh
+	for {
+		g.mu.Lock()
+		todo := g.queue
+		g.queue = nil
+		if len(todo) == 0 {
+			g.busy = false
+			g.mu.Unlock()
+			return
+		}
+		g.mu.Unlock()
+		at := time.Now()
+		objs := l.relist(ctx, todo)
+		for _, a := range todo {
+			a.at = at
+			if a.o = objs[l.key(a.path)]; a.o == nil {
+				// Alone in the queue, or not in the listing: the remote is asked for this one file. A listing may lag
+				// behind, and nothing is concluded from its silence.
+				a.at = time.Now()
+				a.o, a.err = l.ask(ctx, a.path)
+			}
+			close(a.done)
+		}
+	}
+}
+
+// relist lists the folder anew for those who wait, where that saves calls.
+func (l *lookup) relist(ctx context.Context, todo []*asked) map[string]fs.Object {
+	if len(todo) < 2 && !l.traits.looksByListing {
+		return nil
+	}
+	entries, err := l.eye.List(ctx, dirOf(todo[0].path))
+	if err != nil && !errors.Is(err, fs.ErrorDirNotFound) {
+		return nil // each is asked for alone, and meets the error there if it lasts
+	}
+	want := make(map[string]bool, len(todo))
+	for _, a := range todo {
+		want[l.key(a.path)] = true
+	}
+	objs := make(map[string]fs.Object, len(todo))
+	for _, e := range entries {
+		if o, isObj := e.(fs.Object); isObj && want[l.key(o.Remote())] {
+			objs[l.key(o.Remote())] = o
+		}
+	}
+	return objs
+}
