@@ -18,9 +18,6 @@ const (
 	signInWait = 15 * time.Minute // a remote refuses the sign-in
 )
 
-// codeMaxTransfer marks entries that the job's own limit left behind; a retry takes them up.
-const codeMaxTransfer = "max_transfer"
-
 // batch does the entries of one batch that aren't done yet.
 func (w *worker) batch(ctx context.Context, u *unit, n int64) error {
 	j, err := w.s.Get(ctx, u.job)
@@ -43,31 +40,27 @@ func (w *worker) batch(ctx context.Context, u *unit, n int64) error {
 	}
 	defer release()
 	jr := newJournal(w.s, u.hold, n, b.entries, b.done, u.saw)
-	report, limit, err := w.inPool(ctx, u, j, o, jr, func(env transfer.Env) (transfer.Report, error) {
+	report, err := w.inPool(ctx, u, j, o, jr, func(env transfer.Env) (transfer.Report, error) {
 		return o.pair.RunBatch(ctx, w.transferBatch(u, j, b), env)
 	})
 	if err != nil {
-		return err
-	}
-	if err := w.leaveBehind(ctx, jr, limit); err != nil {
 		return err
 	}
 	return w.endBatch(ctx, u, j, jr, report)
 }
 
 // inPool runs work on a batch with a meter, a journal and the rest of its surroundings, and settles the quota after it.
-// It also tells which entries the job's own --max-transfer kept back.
 func (w *worker) inPool(ctx context.Context, u *unit, j Job, o *openJob, jr *journal,
-	run func(transfer.Env) (transfer.Report, error)) (transfer.Report, *meter, error) {
+	run func(transfer.Env) (transfer.Report, error)) (transfer.Report, error) {
 	begin := fmt.Sprintf("%s:%d:", u.job, jr.batch)
 	if len(u.former()) > 0 { // whoever held the batch before has lost it, and with it what was set aside
 		if err := w.s.cfg.Ledger.Abandon(ctx, j.Account, begin); err != nil {
-			return transfer.Report{}, nil, err
+			return transfer.Report{}, err
 		}
 	}
 	pool := w.s.cfg.Ledger.Pool(j.Account, begin+u.fence)
 	pool.Prefer(jr.pendingBytes())
-	m := &meter{pool: pool, scripts: w.s.scripts, job: u.job, max: j.Order.MaxTransfer, pace: o.pace}
+	m := &meter{pool: pool, scripts: w.s.scripts, hold: u.hold, max: j.Order.MaxTransfer, pace: o.pace}
 	alive, end := context.WithCancel(ctx)
 	renewed := make(chan struct{})
 	go func() {
@@ -83,7 +76,7 @@ func (w *worker) inPool(ctx context.Context, u *unit, j Job, o *openJob, jr *jou
 		w.log.Warn("settle the quota", "job", u.job, "unit", u.unit, "error", e)
 	}
 	jr.outcomes()
-	return report, m, err
+	return report, err
 }
 
 // renewPool keeps the reservation of a batch alive while it is worked on. A lost one makes the next Charge fail, which
@@ -115,24 +108,6 @@ func (w *worker) transferBatch(u *unit, j Job, b stored) transfer.Batch {
 		}
 	}
 	return t
-}
-
-// leaveBehind gives the entries that --max-transfer kept back their outcome.
-func (w *worker) leaveBehind(ctx context.Context, jr *journal, m *meter) error {
-	if !m.reached.Load() || m.refused.Load() {
-		return nil
-	}
-	for i, o := range jr.outcomes() {
-		if o.Result != transfer.Pending {
-			continue
-		}
-		out := transfer.Outcome{Result: transfer.SetAside, Source: transfer.Kept, Code: codeMaxTransfer, At: time.Now().UTC(),
-			Reason: jr.entries[i].Path + ": the job's --max-transfer is reached. Retry the job with a larger one, or start another."}
-		if err := jr.Record(ctx, i, out); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // endBatch stores the end of a batch, or hands back what is left of it with the reason.
@@ -169,6 +144,7 @@ func (w *worker) endBatch(ctx context.Context, u *unit, j Job, jr *journal, repo
 func (w *worker) whyNot(ctx context.Context, j Job, r transfer.Report) (giveBack, error) {
 	switch {
 	case r.SignIn != "":
+		w.pairs.forget(ctx, j.ID) // signed in anew, the remote must be opened anew
 		remote := j.Source
 		if r.SignIn == transfer.SideDest {
 			remote = j.Dest

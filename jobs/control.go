@@ -62,6 +62,9 @@ func (s *Service) Retry(ctx context.Context, id string) (Job, error) {
 	reopened := 0
 	err = s.batches(ctx, j.ID, func(b stored) error {
 		n, err := s.reopen(ctx, j.ID, b)
+		if !b.ended {
+			n++ // reopened by a retry that was cut off, or never ended
+		}
 		reopened += n
 		return err
 	})
@@ -92,7 +95,7 @@ func (s *Service) Retry(ctx context.Context, id string) (Job, error) {
 // again is what an outcome becomes when its job is retried: a failed entry starts anew, a failed deletion goes on, and
 // every other outcome stands.
 func again(o transfer.Outcome) transfer.Outcome {
-	if o.Result == transfer.SetAside && o.Code == codeMaxTransfer {
+	if o.Result == transfer.SetAside && o.Code == transfer.CodeMaxTransfer {
 		return transfer.Outcome{}
 	}
 	return o.Again()

@@ -108,7 +108,7 @@ func TestRetryDoesOnlyWhatFailed(t *testing.T) {
 	if err := w.svc.Files(t.Context(), j.ID, FileFilter{Results: []transfer.Result{transfer.SetAside}}, func(r FileRecord) error {
 		left = append(left, r)
 		return nil
-	}); err != nil || len(left) != 1 || left[0].Code != codeMaxTransfer || left[0].Source != transfer.Kept {
+	}); err != nil || len(left) != 1 || left[0].Code != transfer.CodeMaxTransfer || left[0].Source != transfer.Kept {
 		t.Fatalf("set aside: %+v, %v", left, err)
 	}
 	if len(files(t, w.src)) != 1 {

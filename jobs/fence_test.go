@@ -79,7 +79,7 @@ func TestLateWorkerStoresNothing(t *testing.T) {
 		for name, call := range map[string]func() error{
 			"renew": func() error { _, err := sc.renew(ctx, late, leaseTime, "{}"); return err },
 			"record": func() error {
-				_, err := sc.owned(ctx, "record", late, []string{k.outcomes(1)}, late.unit, late.fence, 1, "copied", 1, 0, "{}")
+				_, err := sc.owned(ctx, "record", late, []string{k.outcomes(1)}, late.unit, late.fence, "1", 1, "copied", 1, 0, "{}")
 				return err
 			},
 			"batch_add": func() error {
@@ -291,5 +291,77 @@ func TestSoftStopHandsBack(t *testing.T) {
 	w.worker(w.service(nil), WorkerOptions{})
 	if j = w.reach(j.ID, Completed, CompletedW, FailedState); j.State != Completed || !maps.Equal(files(t, w.dst), want) {
 		t.Fatalf("%s: %s", j.State, j.Error)
+	}
+}
+
+// A call whose answer was lost is sent again by the client: it counts once.
+func TestRecordSentTwiceCountsOnce(t *testing.T) {
+	eachStore(t, func(t *testing.T, w *world) {
+		w.tree(1, 10)
+		j := w.enqueue(w.order(transfer.DeleteNever))
+		h := w.steal(j.ID, unitScan, "w:x:1:y")
+		sc, ctx, k := w.svc.scripts, t.Context(), keysOf(j.ID)
+		for range 2 {
+			if _, err := sc.owned(ctx, "batch_add", h, []string{k.batch(1)}, h.fence, 1, "blob", 1, 1, 10); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := sc.owned(ctx, "record", h, []string{k.outcomes(1)}, h.unit, h.fence, h.fence+".1.1", 1, "copied", 1, 0, "{}"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if j, err := w.svc.Get(ctx, j.ID); err != nil || j.Files.Copied != 1 || j.Files.Found != 1 {
+			t.Fatalf("%+v, %v", j.Files, err)
+		}
+	})
+}
+
+// A job that a batch made fail can be retried; so can one whose retry was cut off half-way.
+func TestRetryOfAFailedJobAndOfAHalfRetry(t *testing.T) {
+	w := newWorld(t, "")
+	w.tree(3, 100)
+	broken := atomic.Bool{}
+	broken.Store(true)
+	s := w.service(func(ctx context.Context, a, b string, o transfer.Options) (*transfer.Pair, error) {
+		if broken.Load() {
+			return nil, &transfer.CheckError{Field: "source", Err: errors.New("gone from the configuration"), Final: true}
+		}
+		return transfer.Open(ctx, a, b, o)
+	})
+	j := w.enqueue(w.order(transfer.DeleteVerified))
+	h := w.steal(j.ID, unitScan, w.svc.self)
+	if err := (&worker{s: w.svc, log: w.log, name: w.svc.self, pairs: newPairs(transfer.Open, 0)}).scan(t.Context(),
+		&unit{hold: h, w: &worker{s: w.svc, log: w.log}, watch: newWatcher(time.Now())}); err != nil {
+		t.Fatal(err)
+	}
+	w.worker(s, WorkerOptions{})
+	if j = w.reach(j.ID, FailedState, Completed, CompletedW); j.State != FailedState {
+		t.Fatalf("%s", j.State)
+	}
+	broken.Store(false)
+	if _, err := w.svc.Retry(t.Context(), j.ID); err != nil {
+		t.Fatal(err)
+	}
+	if j = w.reach(j.ID, FailedState, Completed, CompletedW); j.State != Completed || j.Files.Deleted != 3 {
+		t.Fatalf("%s: %s, %+v", j.State, j.Error, j.Files)
+	}
+}
+
+// What the scan couldn't read makes the job end with warnings, however often it has waited since.
+func TestPartialScanStaysAWarningOverWaits(t *testing.T) {
+	w := newWorld(t, "")
+	w.tree(2, 10)
+	o := w.order(transfer.DeleteVerified)
+	o.Hold = time.Hour
+	w.worker(w.svc, WorkerOptions{})
+	j := w.reach(w.enqueue(o).ID, Waiting, Completed, CompletedW)
+	c, k := w.store.Client(), keysOf(j.ID).job()
+	if err := c.HSet(t.Context(), k, "scan_error", "1 folders could not be read whole", "unlisted", 1, "proved", 1).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.svc.Resume(t.Context(), j.ID); err != nil {
+		t.Fatal(err)
+	}
+	if j = w.reach(j.ID, Completed, CompletedW, FailedState); j.State != CompletedW || !strings.Contains(j.Error, "could not be read") {
+		t.Fatalf("%s: %q", j.State, j.Error)
 	}
 }

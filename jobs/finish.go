@@ -2,9 +2,12 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"offload/transfer"
 )
@@ -21,10 +24,13 @@ func (w *worker) finish(ctx context.Context, u *unit) error {
 	}
 	note := ""
 	if j.Order.Deletes() {
-		if note, err = w.deleteHeld(ctx, u, j); err != nil {
-			return err
+		if note, err = w.deleteHeld(ctx, u, j); err == nil {
+			err = w.emptyFolders(ctx, u, j)
 		}
-		if err := w.emptyFolders(ctx, u, j); err != nil {
+		if errors.Is(err, errHandedBack) {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -32,7 +38,10 @@ func (w *worker) finish(ctx context.Context, u *unit) error {
 		return err
 	}
 	if note == "" {
-		note = j.Error
+		// Waits in between have cleared the job's error: what the scan couldn't read is kept apart.
+		if note, err = w.s.client.HGet(ctx, keysOf(u.job).job(), "scan_error").Result(); err != nil && !errors.Is(err, redis.Nil) {
+			return fmt.Errorf("read job %s: %w", u.job, err)
+		}
 	}
 	to := Completed
 	if j.Files.Failed > 0 || j.Files.SetAside > 0 || note != "" {
@@ -41,6 +50,9 @@ func (w *worker) finish(ctx context.Context, u *unit) error {
 	_, err = w.s.scripts.transition(ctx, u.job, from(to), string(to), w.name, note, u.hold)
 	return err
 }
+
+// errHandedBack ends a finish whose unit was handed back on the way, or failed to be.
+var errHandedBack = errors.New("the unit was handed back")
 
 // holding makes the job wait until its --hold is over.
 func (w *worker) holding(ctx context.Context, u *unit, j Job) (bool, error) {
@@ -77,7 +89,7 @@ func (w *worker) deleteHeld(ctx context.Context, u *unit, j Job) (string, error)
 	}
 	o, release, err := w.pairs.get(ctx, j)
 	if err != nil {
-		return "", w.openFailed(ctx, u, j, err)
+		return "", errors.Join(w.openFailed(ctx, u, j, err), errHandedBack)
 	}
 	defer release()
 	return "", w.s.batches(ctx, u.job, func(b stored) error {
@@ -85,7 +97,7 @@ func (w *worker) deleteHeld(ctx context.Context, u *unit, j Job) (string, error)
 			return err
 		}
 		jr := newJournal(w.s, u.hold, b.number, b.entries, b.done, u.saw)
-		report, _, err := w.inPool(ctx, u, j, o, jr, func(env transfer.Env) (transfer.Report, error) {
+		report, err := w.inPool(ctx, u, j, o, jr, func(env transfer.Env) (transfer.Report, error) {
 			return o.pair.DeleteProved(ctx, w.transferBatch(u, j, b), env, -1)
 		})
 		if err != nil {
@@ -168,7 +180,7 @@ func (w *worker) emptyFolders(ctx context.Context, u *unit, j Job) error {
 	}
 	o, release, err := w.pairs.get(ctx, j)
 	if err != nil {
-		return w.openFailed(ctx, u, j, err)
+		return errors.Join(w.openFailed(ctx, u, j, err), errHandedBack)
 	}
 	defer release()
 	all := make([]string, 0, len(dirs))

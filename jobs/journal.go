@@ -21,6 +21,7 @@ type journal struct {
 	mu    sync.Mutex
 	cur   []transfer.Outcome // as stored
 	queue []*record
+	count int64 // records written
 	idle  *sync.Cond
 	busy  bool
 }
@@ -101,8 +102,10 @@ func (j *journal) write(ctx context.Context, todo []*record) error {
 		change.add(j.entries[r.i], r.o, 1)
 		next[r.i] = r.o
 	}
+	j.count++
+	seq := fmt.Sprintf("%s.%d.%d", j.hold.fence, j.batch, j.count)
 	j.mu.Unlock()
-	args := append([]any{j.hold.unit, j.hold.fence}, change.args()...)
+	args := append([]any{j.hold.unit, j.hold.fence, seq}, change.args()...)
 	ctx, cancel := context.WithTimeout(ctx, storeWait)
 	defer cancel()
 	state, err := j.s.scripts.owned(ctx, "record", j.hold, []string{keysOf(j.hold.job).outcomes(j.batch)}, append(args, pairs...)...)

@@ -218,6 +218,10 @@ func (s *Service) reschedule(ctx context.Context, id string, a audited) error {
 		if err := s.client.ZRem(ctx, keyDue, id).Err(); err != nil {
 			return fmt.Errorf("audit job %s: %w", id, err)
 		}
+		// Somebody may have resumed it since the audit looked: then it must not be forgotten.
+		if j, err := s.Get(ctx, id); err == nil && !j.State.Terminal() && j.State != Paused {
+			s.look(ctx, id, 0)
+		}
 		return nil
 	case a.state == Queued:
 		next = lookQueued

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -18,11 +17,9 @@ import (
 type meter struct {
 	pool    *quota.Pool
 	scripts *scripts
-	job     string
+	hold    hold
 	max     int64 // --max-transfer in bytes; 0 is none
 	pace    *pacer
-	reached atomic.Bool // --max-transfer has refused something
-	refused atomic.Bool // the quota has refused something
 }
 
 // Reserve implements transfer.Meter.
@@ -33,17 +30,16 @@ func (m *meter) Reserve(ctx context.Context, size int64) (transfer.Grant, error)
 	}
 	inner, err := m.pool.Reserve(ctx, size)
 	if err != nil {
-		return nil, errors.Join(m.noQuota(err), g.giveTransfer(ctx, size))
+		return nil, errors.Join(noQuota(err), g.settleTransfer(ctx, 0))
 	}
 	g.inner = inner
 	return g, nil
 }
 
 // noQuota gives the ledger's refusals the names that the engine knows.
-func (m *meter) noQuota(err error) error {
+func noQuota(err error) error {
 	switch {
 	case errors.Is(err, quota.ErrNoQuota):
-		m.refused.Store(true)
 		return fmt.Errorf("%w: %w", transfer.ErrNoQuota, err)
 	case errors.Is(err, quota.ErrLost):
 		return fmt.Errorf("%w: %w", transfer.ErrFenced, err)
@@ -51,13 +47,10 @@ func (m *meter) noQuota(err error) error {
 	return err
 }
 
-// errMaxTransfer is why an entry is left when the job's own limit is reached.
-var errMaxTransfer = fmt.Errorf("the job's --max-transfer is reached: %w", transfer.ErrNoQuota)
-
 type grant struct {
 	meter *meter
 	inner *quota.Grant
-	taken int64 // bytes of --max-transfer
+	taken int64 // bytes of --max-transfer set aside
 	used  int64 // bytes charged
 }
 
@@ -65,29 +58,36 @@ func (g *grant) takeTransfer(ctx context.Context, n int64) error {
 	if g.meter.max == 0 || n <= 0 {
 		return nil
 	}
-	ok, err := g.meter.scripts.run(ctx, "take_transfer", g.meter.job, nil, n, g.meter.max).Int()
-	if err != nil {
+	got, err := g.transfer(ctx, n, 0, 0)
+	switch {
+	case err != nil:
 		return fmt.Errorf("count against --max-transfer: %w", err)
-	}
-	if ok != 1 {
-		g.meter.reached.Store(true)
-		return errMaxTransfer
+	case got == 0:
+		return fmt.Errorf("--max-transfer: %w", transfer.ErrCapped)
+	case got != 1:
+		return fmt.Errorf("count against --max-transfer: %w", transfer.ErrFenced)
 	}
 	g.taken += n
 	return nil
 }
 
-func (g *grant) giveTransfer(ctx context.Context, n int64) error {
-	if g.meter.max == 0 || n <= 0 {
+// settleTransfer ends what was set aside of --max-transfer. Where the unit was lost, that has happened already.
+func (g *grant) settleTransfer(ctx context.Context, used int64) error {
+	if g.meter.max == 0 || g.taken == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeWait)
 	defer cancel()
-	if err := g.meter.scripts.run(ctx, "take_transfer", g.meter.job, nil, -n, g.meter.max).Err(); err != nil {
-		return fmt.Errorf("give back to --max-transfer: %w", err)
+	if _, err := g.transfer(ctx, 0, g.taken, used); err != nil {
+		return fmt.Errorf("settle --max-transfer: %w", err)
 	}
-	g.taken -= n
+	g.taken = 0
 	return nil
+}
+
+func (g *grant) transfer(ctx context.Context, take, settle, used int64) (int, error) {
+	m := g.meter
+	return m.scripts.run(ctx, "take_transfer", m.hold.job, nil, m.hold.unit, m.hold.fence, m.max, take, settle, used).Int()
 }
 
 // Charge implements transfer.Grant.
@@ -98,7 +98,7 @@ func (g *grant) Charge(ctx context.Context, n int64) error {
 		}
 	}
 	if err := g.inner.Charge(ctx, n); err != nil {
-		return g.meter.noQuota(err)
+		return noQuota(err)
 	}
 	g.used += n
 	return g.meter.pace.wait(ctx, n)
@@ -106,7 +106,7 @@ func (g *grant) Charge(ctx context.Context, n int64) error {
 
 // Settle implements transfer.Grant.
 func (g *grant) Settle(ctx context.Context, used, wasted int64) error {
-	return errors.Join(g.inner.Settle(ctx, used, wasted), g.giveTransfer(ctx, g.taken-used))
+	return errors.Join(g.inner.Settle(ctx, used, wasted), g.settleTransfer(ctx, used))
 }
 
 // pacer keeps one job in one worker to its --bwlimit, whose timetable may change the limit from minute to minute.

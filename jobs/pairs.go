@@ -28,6 +28,7 @@ type openJob struct {
 	pace  *pacer
 	users int
 	idle  time.Time // since when it has no user
+	stale bool      // not to be used again: closed by its last user
 }
 
 // pairIdle is how long remotes without use stay open: long enough for the next batch to come.
@@ -62,9 +63,13 @@ func (p *pairs) get(ctx context.Context, j Job) (*openJob, func(), error) {
 	}
 	release := func() {
 		p.mu.Lock()
-		defer p.mu.Unlock()
 		o.users--
 		o.idle = time.Now()
+		last := o.stale && o.users == 0 && o.pair != nil
+		p.mu.Unlock()
+		if last {
+			o.pair.Close(context.WithoutCancel(ctx))
+		}
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -77,6 +82,21 @@ func (p *pairs) get(ctx context.Context, j Job) (*openJob, func(), error) {
 		o.pair = pair
 	}
 	return o, release, nil
+}
+
+// forget makes the next batch of a job open its remotes anew.
+func (p *pairs) forget(ctx context.Context, id string) {
+	p.mu.Lock()
+	o := p.all[id]
+	delete(p.all, id)
+	if o != nil {
+		o.stale = true
+	}
+	unused := o != nil && o.users == 0 && o.pair != nil
+	p.mu.Unlock()
+	if unused {
+		o.pair.Close(context.WithoutCancel(ctx))
+	}
 }
 
 // takeIdle removes the jobs that nobody has used for a while; the caller holds mu and closes them.

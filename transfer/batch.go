@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -103,6 +104,11 @@ func (p *Pair) runBatch(ctx context.Context, b Batch, env Env, open func(Entry, 
 		w := &work{r: r, i: i, e: b.Entries[i], done: r.doneAt(i), release: release}
 		wg.Go(func() {
 			defer w.free(false)
+			defer func() { // a bug in a backend must not end the process and all its other work
+				if p := recover(); p != nil {
+					cancel(portErr("move "+w.e.Path, fmt.Errorf("a bug was hit: %v", p)))
+				}
+			}()
 			if err := do(w, ctx); err != nil {
 				cancel(err)
 			}

@@ -18,6 +18,7 @@ const (
 	CodeDestGone      = "dest_changed"      // the copy is not at the destination any more, nor is the source
 	CodeDeleteFailed  = "delete_failed"     // copied and proved, but the source refused the deletion
 	CodeMaxDelete     = "max_delete"        // the job has deleted as many files as it may
+	CodeMaxTransfer   = "max_transfer"      // the job has moved as many bytes as it may
 	CodeWeakProof     = "weak_proof"        // the proof is weaker than a deletion asks for
 	CodeSizeUntrusted = "size_not_trusted"  // the source doesn't say for certain how long the file is
 	CodeShared        = "shared"            // it belongs to somebody else
@@ -43,6 +44,7 @@ func remedies() map[string]string {
 		CodeDestGone:      "Look in the destination's and the source's trash.",
 		CodeDeleteFailed:  "Retry the job, or delete the file by hand: its copy is proved.",
 		CodeMaxDelete:     "Raise --max-delete and run the job again.",
+		CodeMaxTransfer:   "Retry the job with a larger --max-transfer, or start another.",
 		CodeWeakProof:     "Use a destination with hashes, or allow it with --min-grade C.",
 		CodeSizeUntrusted: "Look at the copy, then delete the file by hand.",
 		CodeShared:        "Ask its owner to delete it.",

@@ -41,7 +41,7 @@ func (w *work) copyTo(ctx context.Context, src fs.Object, m mark, pl placed) (Ou
 			pl.over = o
 		}
 	}
-	w.need = max(src.Size(), 0)
+	w.need = reserveFor(src.Size())
 	grant, err := w.r.env.Meter.Reserve(ctx, reserveFor(src.Size()))
 	if err != nil {
 		return Outcome{}, quotaOrPort("reserve traffic", err)
@@ -53,6 +53,7 @@ func (w *work) copyTo(ctx context.Context, src fs.Object, m mark, pl placed) (Ou
 	if err != nil {
 		inVain = used
 		w.wasted += used
+		w.need = max(w.need, used+chargeStep) // more than listed, or of unknown length: it needs more than was to be had
 	}
 	if serr := grant.Settle(context.WithoutCancel(ctx), used, inVain); serr != nil && err == nil {
 		return Outcome{}, portErr("settle traffic", serr)
@@ -69,7 +70,7 @@ func reserveFor(size int64) int64 {
 }
 
 func quotaOrPort(op string, err error) error {
-	if errors.Is(err, ErrNoQuota) {
+	if errors.Is(err, ErrNoQuota) || errors.Is(err, ErrCapped) {
 		return err
 	}
 	return portErr(op, err)

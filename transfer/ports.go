@@ -9,6 +9,8 @@ import (
 var (
 	// ErrNoQuota says that the bytes asked for don't fit the allowance now: the entry stays pending.
 	ErrNoQuota = errors.New("quota doesn't allow it now")
+	// ErrCapped says that a limit of the job's own is reached: the entry is set aside, with code max_transfer.
+	ErrCapped = errors.New("the job may move no more")
 	// ErrFenced says that the work belongs to another worker now: stop at once, change nothing more.
 	ErrFenced = errors.New("this work was taken over by another worker")
 	// ErrStop says that the job was paused or canceled: start nothing new.

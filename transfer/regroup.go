@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -57,18 +58,33 @@ func (l *lookup) answer(ctx context.Context, d *listing) {
 			return
 		}
 		g.mu.Unlock()
-		at := time.Now()
-		objs := l.relist(ctx, todo)
-		for _, a := range todo {
-			a.at = at
-			if a.o = objs[l.key(a.path)]; a.o == nil {
-				// Alone in the queue, or not in the listing: the remote is asked for this one file. A listing may lag
-				// behind, and nothing is concluded from its silence.
-				a.at = time.Now()
-				a.o, a.err = l.ask(ctx, a.path)
+		l.serve(ctx, todo)
+	}
+}
+
+// serve answers those who wait.
+func (l *lookup) serve(ctx context.Context, todo []*asked) {
+	served := 0
+	defer func() { // a bug in a backend must not leave anybody waiting
+		if p := recover(); p != nil {
+			for _, a := range todo[served:] {
+				a.o, a.err = nil, fmt.Errorf("look at %s: a bug was hit: %v", a.path, p)
+				close(a.done)
 			}
-			close(a.done)
 		}
+	}()
+	at := time.Now()
+	objs := l.relist(ctx, todo)
+	for _, a := range todo {
+		a.at = at
+		if a.o = objs[l.key(a.path)]; a.o == nil {
+			// Alone in the queue, or not in the listing: the remote is asked for this one file. A listing may lag behind,
+			// and nothing is concluded from its silence.
+			a.at = time.Now()
+			a.o, a.err = l.ask(ctx, a.path)
+		}
+		served++
+		close(a.done)
 	}
 }
 

@@ -61,6 +61,7 @@ type class int
 const (
 	classRetry     class = iota // may pass: try again, a few times
 	classFinal                  // this file can't be done
+	classCapped                 // the job's own limit is reached: set aside
 	classQuota                  // no allowance: the entry stays pending
 	classSignIn                 // a sign-in is refused: the entry stays pending, the job waits
 	classForbidden              // one refusal: of this file or of the sign-in, a look at the root tells
@@ -82,6 +83,8 @@ func classify(ctx context.Context, err error) class {
 	switch {
 	case ctx.Err() != nil, errors.Is(err, ErrFenced):
 		return classFatal
+	case errors.Is(err, ErrCapped):
+		return classCapped
 	case errors.Is(err, ErrNoQuota):
 		return classQuota
 	case errors.As(err, &pe):

@@ -93,6 +93,10 @@ func (w *work) tries(ctx context.Context, do func(ctx context.Context, attempt i
 				return context.Cause(ctx)
 			}
 			return err
+		case c == classCapped:
+			w.cleanUp(ctx)
+			return w.r.record(ctx, w.i, Outcome{Result: SetAside, Source: Kept, Wasted: w.wasted, Code: CodeMaxTransfer,
+				Reason: sentence(CodeMaxTransfer, remoteName(w.r.p.Source), w.e.Path, "the job has moved as much as it may")})
 		case c == classQuota, c == classSignIn, c == classSpace:
 			w.cleanUp(ctx)
 			w.r.pend(ctx, c, sideOf(err), w.need)

@@ -4,6 +4,7 @@
 -- Result: {1 stored, 0 lost or -1 out of sequence, state}
 local state = field('state')
 if not owns('scan', ARGV[1]) then return {0, state} end
+if field('batches') == ARGV[2] and redis.call('GET', KEYS[11]) == ARGV[3] then return {1, state} end -- sent again
 if field('batches') ~= num(tonumber(ARGV[2]) - 1) then return {-1, state} end
 redis.call('SET', KEYS[11], ARGV[3])
 redis.call('HSET', job, 'batches', ARGV[2])

@@ -2,7 +2,7 @@
 -- ARGV: 1 unit, 2 attempt of the task, 3 worker, 4 lease in ms
 -- Result: {fence, state}; fence 0 where the task is out of date or the job doesn't run
 local state = field('state')
-if not runs(state) or not owns(ARGV[1], ARGV[2]) or not redis.call('ZSCORE', fed, ARGV[1]) then
+if not runs(state) or (ARGV[1] == 'finish' and state ~= 'finishing') or not owns(ARGV[1], ARGV[2]) or not redis.call('ZSCORE', fed, ARGV[1]) then
   return {'0', state}
 end
 if ARGV[1] == 'scan' and state == 'queued' then

@@ -44,11 +44,29 @@ local function drop(unit)
     redis.call('HDEL', holder, unit)
     redis.call('HDEL', live, who .. '/' .. unit)
   end
+  -- What the unit had set aside of --max-transfer is free again.
+  local open = redis.call('HGET', job, 'open:' .. unit)
+  if open then redis.call('HINCRBY', job, 'transferred', '-' .. open) end
+  redis.call('HDEL', job, 'open:' .. unit, 'last:' .. unit)
 end
 
 -- make_ready puts a unit among those that may be sent, in its order.
 local function make_ready(unit)
   redis.call('ZADD', ready, redis.call('ZSCORE', order, unit) or '0', unit)
+end
+
+-- gather makes ready what stands still: parked units, and those whose task was thrown away by whoever took it while the
+-- job didn't run.
+local function gather()
+  for _, unit in ipairs(redis.call('ZRANGE', parked, 0, -1)) do make_ready(unit) end
+  redis.call('DEL', parked)
+  for _, unit in ipairs(redis.call('ZRANGE', fed, 0, -1)) do
+    if not redis.call('ZSCORE', lease, unit) then
+      drop(unit)
+      redis.call('HINCRBY', att, unit, 1)
+      make_ready(unit)
+    end
+  end
 end
 
 -- advance moves the job on when a unit has ended: to its finish when nothing is left, to waiting when only parked

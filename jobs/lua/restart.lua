@@ -6,6 +6,9 @@ if not string.find(ARGV[1], '|' .. state .. '|', 1, true) then return {0, state}
 redis.call('ZREM', order, 'finish')
 redis.call('ZREM', ready, 'finish')
 redis.call('HSET', job, 'finished', '', 'error', '')
+redis.call('HDEL', job, 'proved') -- what is copied now is held for its own time
+gather()
+redis.call('ZREM', ready, 'finish')
 local to = 'transferring'
 if ARGV[3] == '1' then
   redis.call('HSET', job, 'scan_complete', '0')

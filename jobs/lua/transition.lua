@@ -17,18 +17,13 @@ if to == 'resume' then
   else
     to = 'queued'
   end
-  for _, unit in ipairs(redis.call('ZRANGE', parked, 0, -1)) do make_ready(unit) end
-  redis.call('DEL', parked)
-  -- Tasks that came while the job stood still were thrown away by whoever took them: they are sent anew.
-  for _, unit in ipairs(redis.call('ZRANGE', fed, 0, -1)) do
-    if not redis.call('ZSCORE', lease, unit) then
-      drop(unit)
-      redis.call('HINCRBY', att, unit, 1)
-      make_ready(unit)
-    end
-  end
+  gather()
 end
-if ARGV[5] ~= '' then drop(ARGV[5]) end
+if ARGV[5] ~= '' then
+  drop(ARGV[5])
+  redis.call('HINCRBY', att, ARGV[5], 1) -- whoever held it may store nothing more
+  if to == 'failed' then make_ready(ARGV[5]) end -- for a retry
+end
 move(state, to, '', '', ARGV[4], ARGV[3])
 if ARGV[2] == 'resume' then advance(ARGV[3]) end
 return {1, field('state')}
