@@ -43,8 +43,12 @@ func (w *worker) finish(ctx context.Context, u *unit) error {
 			return fmt.Errorf("read job %s: %w", u.job, err)
 		}
 	}
+	undeleted, err := w.s.client.HGet(ctx, keysOf(u.job).job(), "undeleted").Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return fmt.Errorf("read job %s: %w", u.job, err)
+	}
 	to := Completed
-	if j.Files.Failed > 0 || j.Files.SetAside > 0 || note != "" {
+	if number(undeleted) > 0 || j.Files.Failed > 0 || j.Files.SetAside > 0 || note != "" {
 		to = CompletedW
 	}
 	_, err = w.s.scripts.transition(ctx, u.job, from(to), string(to), w.name, note, u.hold)

@@ -134,6 +134,9 @@ func (c counters) add(e transfer.Entry, o transfer.Outcome, n int64) {
 	if o.Result == transfer.Copied {
 		c["b_copied"] += n * o.Bytes
 	}
+	if o.Code == transfer.CodeDeleteFailed {
+		c["undeleted"] += n
+	}
 	if o.Grade != "" {
 		c["grade_"+string(o.Grade)] += n
 	}

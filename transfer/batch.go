@@ -104,6 +104,7 @@ func (p *Pair) runBatch(ctx context.Context, b Batch, env Env, open func(Entry, 
 		w := &work{r: r, i: i, e: b.Entries[i], done: r.doneAt(i), release: release}
 		wg.Go(func() {
 			defer w.free(false)
+			defer w.gone()
 			defer func() { // a bug in a backend must not end the process and all its other work
 				if p := recover(); p != nil {
 					cancel(portErr("move "+w.e.Path, fmt.Errorf("a bug was hit: %v", p)))

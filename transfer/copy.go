@@ -207,9 +207,9 @@ func (w *work) takeName(ctx context.Context, o fs.Object, s *sent, pl placed) (f
 // lookAgain proves a copy by a fresh look under its final name. A bad copy is removed, if it is the one that this
 // attempt wrote. Where hashing costs a reading and nothing is to be deleted, the proof under the partial name is enough.
 func (w *work) lookAgain(ctx context.Context, s *sent, put fs.Object) (Grade, string, error) {
-	o, _, err := w.r.dst.find(ctx, s.target, true)
+	o, err := w.seeDest(ctx, s.target)
 	if err != nil {
-		return "", "", destErr("look at destination file", err)
+		return "", "", err
 	}
 	if o == nil {
 		return "", "", destErr("look at destination file", errNotArrived)

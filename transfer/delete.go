@@ -202,9 +202,9 @@ func (w *work) mayDelete(ctx context.Context, o Outcome, m mark, src fs.Object) 
 
 // remove looks at the source file once more and deletes it, if it is the version that was proved.
 func (w *work) remove(ctx context.Context, o Outcome, m mark) error {
-	src, _, err := w.r.src.find(ctx, w.e.SourcePath(), true)
+	src, err := w.seeSource(ctx)
 	if err != nil {
-		return sourceErr("look at source file", err)
+		return err
 	}
 	if src == nil {
 		return w.deleted(ctx, o) // by this deletion, begun before, whose answer was lost

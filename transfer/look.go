@@ -55,7 +55,8 @@ func newLookup(f, eye fs.Fs, paths []string, held map[string]int) *lookup {
 		for _, p := range files {
 			want[l.key(p)] = true
 		}
-		l.dirs[dir] = &listing{want: want, small: l.traits.looksByListing || n+len(files) <= regroupMax}
+		l.dirs[dir] = &listing{want: want, small: l.traits.looksByListing || n+len(files) <= regroupMax,
+			fresh: regroup{coming: len(files), all: make(chan struct{})}}
 	}
 	return l
 }
@@ -112,6 +113,20 @@ func (l *lookup) listed(ctx context.Context, d *listing, p string) (o fs.Object,
 		}
 	})
 	return d.objs[l.key(p)], d.ok
+}
+
+// arrived notes that the file at path has come to its fresh look, or never will. It is called once for each path that
+// newLookup was given.
+func (l *lookup) arrived(p string) {
+	if d := l.dirs[dirOf(p)]; d != nil {
+		d.fresh.arrived()
+	}
+}
+
+// waits tells whether a fresh look may wait for others, so that a slot shouldn't be held meanwhile.
+func (l *lookup) waits(p string) bool {
+	d := l.dirs[dirOf(p)]
+	return l.traits.eye && d != nil && d.small
 }
 
 // lists tells whether find may answer from a listing.

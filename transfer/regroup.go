@@ -17,6 +17,32 @@ type regroup struct {
 	mu    sync.Mutex
 	busy  bool
 	queue []*asked
+
+	coming int           // files of the batch in this folder that haven't asked yet and still may
+	all    chan struct{} // closed when none is coming any more
+}
+
+// arrived notes that one of the files that were coming has asked, or never will.
+func (g *regroup) arrived() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.coming--; g.coming == 0 {
+		close(g.all)
+	}
+}
+
+// gather waits for those who are on their way, where calls are dear.
+func (l *lookup) gather(ctx context.Context, g *regroup) {
+	if !l.traits.eye {
+		return
+	}
+	enough := time.NewTimer(gatherTime)
+	defer enough.Stop()
+	select {
+	case <-g.all:
+	case <-enough.C:
+	case <-ctx.Done():
+	}
 }
 
 type asked struct {
@@ -26,6 +52,9 @@ type asked struct {
 	at   time.Time
 	err  error
 }
+
+// gatherTime is how long a fresh look waits for others of its folder that are still on their way to theirs.
+const gatherTime = 500 * time.Millisecond
 
 // regroupMax is the largest folder, in files, that is listed again for a few of them: one page at most remotes.
 const regroupMax = 1000
@@ -49,6 +78,7 @@ func (l *lookup) look(ctx context.Context, d *listing, p string) (fs.Object, tim
 func (l *lookup) answer(ctx context.Context, d *listing) {
 	g := &d.fresh
 	for {
+		l.gather(ctx, g)
 		g.mu.Lock()
 		todo := g.queue
 		g.queue = nil

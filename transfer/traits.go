@@ -49,7 +49,9 @@ func knownTraits() map[string]traits {
 func traitsOf(f fs.Fs) traits {
 	known := knownTraits()
 	var t traits
-	for _, layer := range layersOf(f) {
+	layers := layersOf(f)
+	t.eye = len(layers) == 1 && known[typeOf(f)].eye // a wrapper may have a sign-in of its own
+	for _, layer := range layers {
 		k := known[typeOf(layer)]
 		t.sizeUntrusted = t.sizeUntrusted || k.sizeUntrusted
 		t.nfcLookup = t.nfcLookup || k.nfcLookup

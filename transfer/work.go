@@ -37,6 +37,53 @@ type work struct {
 	sent   *sent  // the last whole stream of this run: an upload whose answer was lost is known again by it
 	ours   string // name in place that this run may have written to and that was free before
 	tidied bool   // partial uploads of former owners have been removed
+
+	atDest, atSource bool // it has come to its fresh look there, or won't
+}
+
+// seeDest and seeSource look anew. The first time, they tell the others of the folder that this one has come; while
+// they may wait for others they hold no slot.
+func (w *work) seeDest(ctx context.Context, p string) (fs.Object, error) {
+	w.come(&w.atDest, w.r.dst, w.e.DestPath())
+	o, err := w.see(ctx, w.r.dst, p)
+	return o, destErr("look at destination file", err)
+}
+
+func (w *work) seeSource(ctx context.Context) (fs.Object, error) {
+	w.come(&w.atSource, w.r.src, w.e.SourcePath())
+	o, err := w.see(ctx, w.r.src, w.e.SourcePath())
+	return o, sourceErr("look at source file", err)
+}
+
+func (w *work) see(ctx context.Context, l *lookup, p string) (fs.Object, error) {
+	if !l.waits(p) || w.release == nil {
+		o, _, err := l.find(ctx, p, true)
+		return o, err
+	}
+	w.free(false)
+	o, _, err := l.find(ctx, p, true)
+	release, aerr := w.r.env.Slots.Acquire(ctx)
+	if aerr != nil {
+		return nil, aerr
+	}
+	w.release = release
+	return o, err
+}
+
+func (w *work) come(once *bool, l *lookup, p string) {
+	if !*once {
+		*once = true
+		l.arrived(p)
+	}
+}
+
+// gone tells that this entry comes to no look any more.
+func (w *work) gone() {
+	if w.e.Verdict != Pending {
+		return // nobody waits for it
+	}
+	w.come(&w.atDest, w.r.dst, w.e.DestPath())
+	w.come(&w.atSource, w.r.src, w.e.SourcePath())
 }
 
 // sent is a source file that was streamed whole.
@@ -158,7 +205,7 @@ func (w *work) fail(ctx context.Context, err error) error {
 				return w.deleted(ctx, w.done) // the answer was lost, not the deletion
 			}
 		}
-		slog.WarnContext(ctx, "source file not deleted", "path", w.e.Path, "error", err)
+		slog.InfoContext(ctx, "source file not deleted", "path", w.e.Path, "error", err)
 		return w.keep(ctx, w.done, CodeDeleteFailed, err.Error())
 	}
 	code := finalCode(err)
@@ -166,7 +213,7 @@ func (w *work) fail(ctx context.Context, err error) error {
 	if sideOf(err) == SideDest {
 		remote = w.r.p.Dest
 	}
-	slog.WarnContext(ctx, "file failed", "path", w.e.Path, "code", code, "error", err)
+	slog.InfoContext(ctx, "file failed", "path", w.e.Path, "code", code, "error", err)
 	return w.r.record(ctx, w.i, Outcome{Result: Failed, Source: Kept, Wasted: w.wasted, Code: code,
 		Reason: sentence(code, remoteName(remote), w.e.Path, err.Error())})
 }

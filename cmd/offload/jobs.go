@@ -199,7 +199,7 @@ func (a *app) runJobsRemove(c *cli.Context, p *parts, id string) error {
 		return err
 	}
 	if c.Bool("json") {
-		return writeJSON(a.out, map[string]string{"id": job.ID, "removed": "true"})
+		return writeJSON(a.out, map[string]any{"id": job.ID, "removed": true})
 	}
 	fmt.Fprintf(a.out, "%s removed; no file was touched\n", job.ID)
 	return nil

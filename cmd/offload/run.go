@@ -80,6 +80,9 @@ func (a *app) runRun(c *cli.Context) error {
 // findOrEnqueue goes on with an interrupted job of the same order, or accepts a new one.
 func (a *app) findOrEnqueue(ctx context.Context, p *parts, order jobs.Order) (jobs.Job, error) {
 	job, found, err := p.jobs.FindInterrupted(ctx, order)
+	if errors.Is(err, jobs.ErrRunning) {
+		return job, err
+	}
 	if err != nil {
 		return job, fmt.Errorf("look for an interrupted job: %w", err)
 	}
@@ -92,6 +95,10 @@ func (a *app) findOrEnqueue(ctx context.Context, p *parts, order jobs.Order) (jo
 	}
 	return job, nil
 }
+
+// sameSignal is how soon after a first signal another one is taken for the same: timeout(1) and some terminals send each
+// to the process and to its group.
+const sameSignal = 300 * time.Millisecond
 
 // pollEvery is how often progress is read while a job runs.
 const pollEvery = 300 * time.Millisecond
@@ -117,7 +124,7 @@ func (a *app) work(ctx context.Context, p *parts, job jobs.Job) (jobs.Job, bool,
 	view := a.newView(job.Order.Deletes())
 	ticker := time.NewTicker(pollEvery)
 	defer ticker.Stop()
-	stops := 0
+	stops, first := 0, time.Time{}
 	for {
 		select {
 		case err := <-ended:
@@ -133,7 +140,12 @@ func (a *app) work(ctx context.Context, p *parts, job jobs.Job) (jobs.Job, bool,
 				view.show(progress)
 			}
 		case <-signals:
-			stops++
+			if stops == 1 && time.Since(first) < sameSignal {
+				continue
+			}
+			if stops++; stops == 1 {
+				first = time.Now()
+			}
 			if stops > 1 {
 				a.note("stopping at once; nothing is lost")
 				stopHard()

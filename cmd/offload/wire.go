@@ -29,6 +29,7 @@ func open(ctx context.Context, cfg configs.Config, log *slog.Logger) (*parts, er
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, usageError("name a writable folder with --data", "data folder %s can't be made: %w", configs.Quote(cfg.Data), bare(err))
 	}
+	slog.SetDefault(log)                      // the engine's messages
 	store.LogRedis(log.With("from", "redis")) // its own place would be stderr, in a form of its own
 	p := &parts{cfg: cfg, log: log}
 	var err error
