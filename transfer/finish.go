@@ -24,6 +24,7 @@ const dirsAtOnce = 8
 // first, as far as they are empty now. The root always stays. It returns how many were removed, and the first error;
 // what couldn't be removed doesn't keep it from the rest. It may be called again.
 func (p *Pair) RemoveEmptyDirs(ctx context.Context, dirs []string) (removed int, err error) {
+	p.removeProbe(ctx)
 	if !p.Source.Features().CanHaveEmptyDirectories {
 		return 0, nil
 	}

@@ -2,7 +2,8 @@ package transfer
 
 import (
 	"context"
-	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"os"
 	"path"
 	"path/filepath"
@@ -63,6 +64,32 @@ func localPath(o fs.Object) string {
 	return filepath.Join(o.Fs().Root(), filepath.FromSlash(o.Remote()))
 }
 
+// probeName is the same for every process that works on this pair, so that one which was killed leaves at most one.
+func (p *Pair) probeName() string {
+	sum := sha256.Sum256([]byte(remoteName(p.Source) + "\x00" + remoteName(p.Dest)))
+	return ".offload-probe-" + hex.EncodeToString(sum[:8]) + PartialSuffix
+}
+
+// probeAtRoot tells whether files can lie at both roots: above the buckets of an object store they can't.
+func (p *Pair) probeAtRoot() bool {
+	for _, f := range []fs.Fs{p.Source, p.Dest} {
+		if f.Features().BucketBased && f.Root() == "" {
+			return false
+		}
+	}
+	return true
+}
+
+// removeProbe removes what a killed process may have left.
+func (p *Pair) removeProbe(ctx context.Context) {
+	if !p.probeAtRoot() || p.Source.Features().IsLocal && p.Dest.Features().IsLocal {
+		return
+	}
+	if o, err := p.Dest.NewObject(ctx, p.probeName()); err == nil {
+		_ = o.Remove(ctx) // one that stays does no harm: scans pass over it
+	}
+}
+
 // samePlace writes a small file at the destination, once for a pair, and looks whether it appears at the source.
 func (p *Pair) samePlace(ctx context.Context, srcDir, dstDir string) (bool, error) {
 	pr := &p.engine.probe
@@ -75,7 +102,10 @@ func (p *Pair) samePlace(ctx context.Context, srcDir, dstDir string) (bool, erro
 		pr.done = true // sameFile has told, file by file
 		return false, nil
 	}
-	name := ".offload-probe-" + rand.Text() + PartialSuffix
+	if p.probeAtRoot() {
+		srcDir, dstDir = "", ""
+	}
+	name := p.probeName()
 	text := "offload looks whether its source and its destination are one place. This file can be deleted.\n"
 	info := object.NewStaticObjectInfo(path.Join(dstDir, name), time.Now(), int64(len(text)), true, nil, nil)
 	o, err := p.Dest.Put(ctx, strings.NewReader(text), info)

@@ -126,6 +126,7 @@ func sameTree(t testing.TB, want, got string, killed bool) {
 		_, ok := expected[name]
 		switch {
 		case ok || strings.HasPrefix(name, ".offload/"):
+		case killed && strings.HasPrefix(name, ".sgwtmp/"): // versitygw keeps unfinished multipart uploads there: no objects
 		case killed && strings.HasSuffix(name, ".offload-partial"):
 			t.Logf("left behind by a killed process: %q", name)
 		default:
