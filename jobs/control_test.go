@@ -94,35 +94,36 @@ func TestCancelKeepsFiles(t *testing.T) {
 }
 
 func TestRetryDoesOnlyWhatFailed(t *testing.T) {
-	w := newWorld(t, "")
-	w.tree(30, 100)
-	w.put("locked/a.txt", 100)
-	o := w.order(transfer.DeleteVerified)
-	o.MaxTransfer = 3000
-	w.worker(w.svc, WorkerOptions{})
-	j := w.reach(w.enqueue(o).ID, Completed, CompletedW, FailedState)
-	if j.State != CompletedW || j.Files.SetAside != 1 || j.Files.Copied != 30 {
-		t.Fatalf("ended as %s, %+v", j.State, j.Files)
-	}
-	var left []FileRecord
-	if err := w.svc.Files(t.Context(), j.ID, FileFilter{Results: []transfer.Result{transfer.SetAside}}, func(r FileRecord) error {
-		left = append(left, r)
-		return nil
-	}); err != nil || len(left) != 1 || left[0].Code != transfer.CodeMaxTransfer || left[0].Source != transfer.Kept {
-		t.Fatalf("set aside: %+v, %v", left, err)
-	}
-	if len(files(t, w.src)) != 1 {
-		t.Fatal("the file that was set aside isn't at the source")
-	}
-	// The retry meets the same limit: the file is set aside again, nothing else is touched.
-	r, err := w.svc.Retry(t.Context(), j.ID)
-	if err != nil || r.State.Terminal() {
-		t.Fatalf("retry: %s, %v", r.State, err)
-	}
-	j = w.reach(j.ID, Completed, CompletedW, FailedState)
-	if j.Files.SetAside != 1 || j.Files.Copied != 30 || j.Files.Found != 31 || len(files(t, w.dst)) != 30 {
-		t.Fatalf("after the retry: %+v", j.Files)
-	}
+	eachStore(t, func(t *testing.T, w *world) {
+		w.tree(30, 100)
+		w.put("locked/a.txt", 100)
+		o := w.order(transfer.DeleteVerified)
+		o.MaxTransfer = 3000
+		w.worker(w.svc, WorkerOptions{})
+		j := w.reach(w.enqueue(o).ID, Completed, CompletedW, FailedState)
+		if j.State != CompletedW || j.Files.SetAside != 1 || j.Files.Copied != 30 {
+			t.Fatalf("ended as %s, %+v", j.State, j.Files)
+		}
+		var left []FileRecord
+		if err := w.svc.Files(t.Context(), j.ID, FileFilter{Results: []transfer.Result{transfer.SetAside}}, func(r FileRecord) error {
+			left = append(left, r)
+			return nil
+		}); err != nil || len(left) != 1 || left[0].Code != transfer.CodeMaxTransfer || left[0].Source != transfer.Kept {
+			t.Fatalf("set aside: %+v, %v", left, err)
+		}
+		if len(files(t, w.src)) != 1 {
+			t.Fatal("the file that was set aside isn't at the source")
+		}
+		// The retry meets the same limit: the file is set aside again, nothing else is touched.
+		r, err := w.svc.Retry(t.Context(), j.ID)
+		if err != nil || r.State.Terminal() {
+			t.Fatalf("retry: %s, %v", r.State, err)
+		}
+		j = w.reach(j.ID, Completed, CompletedW, FailedState)
+		if j.Files.SetAside != 1 || j.Files.Copied != 30 || j.Files.Found != 31 || len(files(t, w.dst)) != 30 {
+			t.Fatalf("after the retry: %+v", j.Files)
+		}
+	})
 }
 
 func TestMaxDelete(t *testing.T) {

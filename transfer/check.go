@@ -101,7 +101,7 @@ func (p *Pair) checkOverlap(context.Context) *CheckError {
 	for _, a := range layersOf(p.Source) {
 		for _, b := range layersOf(p.Dest) {
 			if overlap(a, b) {
-				return &CheckError{Final: true, Field: SideDest, Hint: "Choose a destination outside of the source, and the other way round.",
+				return &CheckError{Final: true, Field: SideDest, Hint: "Choose two folders of which neither lies in the other.",
 					Err: fmt.Errorf("%s and %s overlap", remoteName(p.Source), remoteName(p.Dest))}
 			}
 		}

@@ -45,8 +45,8 @@ local function drop(unit)
     redis.call('HDEL', live, who .. '/' .. unit)
   end
   -- What the unit had set aside of --max-transfer is free again.
-  local open = redis.call('HGET', job, 'open:' .. unit)
-  if open then redis.call('HINCRBY', job, 'transferred', '-' .. open) end
+  local open = tonumber(redis.call('HGET', job, 'open:' .. unit) or '0')
+  if open > 0 then redis.call('HINCRBY', job, 'transferred', num(-open)) end
   redis.call('HDEL', job, 'open:' .. unit, 'last:' .. unit)
 end
 
