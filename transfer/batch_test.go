@@ -3,7 +3,6 @@ package transfer_test
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -572,29 +571,6 @@ func TestRemoveEmptyDirs(t *testing.T) {
 	for dir, want := range map[string]bool{"": true, "a": true, "a/kept": true, "a/b": false, "never ours": true} {
 		if _, err := src.List(ctx, dir); (err == nil) != want {
 			t.Errorf("%q there: %v", dir, err)
-		}
-	}
-}
-
-func TestPutManifest(t *testing.T) {
-	ctx := context.Background()
-	for _, kind := range []string{"memory", "local"} {
-		dst := newRemote(t, kind)
-		script := xtest.NewScript(xtest.Fault{Op: "dst.Put", N: 1, Flip: true})
-		p := transfer.NewPair(newRemote(t, "memory"), xtest.Wrap(ctx, dst, "dst", script), transfer.Options{}).NoWaiting(nil)
-		for _, text := range []string{"first", "second, longer"} {
-			if err := p.PutManifest(ctx, ".offload/m.jsonl", strings.NewReader(text), int64(len(text))); err != nil {
-				t.Fatal(err)
-			}
-			if got := readAll(t, dst)[".offload/m.jsonl"]; got != text {
-				t.Errorf("manifest %q, want %q", got, text)
-			}
-		}
-		if script.Hits() == 0 {
-			t.Error("the wrong bit was never written")
-		}
-		if err := p.PutManifest(ctx, "m", io.MultiReader(strings.NewReader("abc")), 5); err == nil {
-			t.Error("a short manifest was taken")
 		}
 	}
 }

@@ -5,15 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"path"
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/rclone/rclone/fs"
-	"github.com/rclone/rclone/fs/object"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -95,60 +92,4 @@ func (p *Pair) removeIfEmpty(ctx context.Context, dir string) (bool, error) {
 		return errors.Is(lerr, fs.ErrorDirNotFound), nil
 	}
 	return false, fmt.Errorf("remove source folder %s on %s: %w", dir, remoteName(p.Source), err)
-}
-
-// PutManifest writes content, of the given size in bytes, to a path below the destination's root, in place of what
-// an earlier call may have left there, and compares it with what the destination reports. Where content can seek, it is
-// tried again after errors that may pass.
-func (p *Pair) PutManifest(ctx context.Context, remotePath string, content io.Reader, size int64) error {
-	retry := p.engine.retry.withDefaults()
-	seeker, _ := content.(io.Seeker)
-	for n := 1; ; n++ {
-		err := p.putManifest(ctx, remotePath, content, size)
-		if err == nil {
-			return nil
-		}
-		err = fmt.Errorf("write manifest %s on %s: %w", remotePath, remoteName(p.Dest), err)
-		if seeker == nil || n >= retry.attempts || classify(ctx, err) != classRetry {
-			return err
-		}
-		if serr := retry.sleep(ctx, retry.wait(n, err)); serr != nil {
-			return serr
-		}
-		if _, serr := seeker.Seek(0, io.SeekStart); serr != nil {
-			return errors.Join(err, serr)
-		}
-	}
-}
-
-func (p *Pair) putManifest(ctx context.Context, remotePath string, content io.Reader, size int64) error {
-	types := proofTypes(p.Dest)
-	h, err := newHasher(types)
-	if err != nil {
-		return err
-	}
-	old, err := p.Dest.NewObject(ctx, remotePath)
-	if err != nil && !isNotFound(err) {
-		return destErr("look at manifest", err)
-	}
-	in := io.TeeReader(cancelable(ctx, content), h)
-	info := object.NewStaticObjectInfo(remotePath, time.Now(), size, true, nil, nil)
-	if err == nil {
-		err = old.Update(ctx, in, info)
-	} else {
-		_, err = p.Dest.Put(ctx, in, info)
-	}
-	if err != nil {
-		return destErr("upload manifest", err)
-	}
-	o, err := p.Dest.NewObject(ctx, remotePath)
-	if err != nil {
-		return destErr("look at manifest", err)
-	}
-	if h.Size() != size {
-		return fmt.Errorf("the manifest has %d bytes, not %d", h.Size(), size)
-	}
-	w := &work{r: &run{p: p, types: types}}
-	_, _, err = w.proof(ctx, o, &sent{n: size, sums: h.Sums()}, false)
-	return err
 }
