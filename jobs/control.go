@@ -275,6 +275,12 @@ func (s *Service) abandoned(ctx context.Context, id string) (bool, error) {
 	}
 }
 
+// Workers tells how many of the pool's workers are running, as far as they were heard of lately.
+func (s *Service) Workers(ctx context.Context) (int, error) {
+	names, err := s.liveWorkers(ctx)
+	return len(names), err
+}
+
 // liveWorkers are the names of the pool's workers that were heard of lately and aren't known to be dead.
 func (s *Service) liveWorkers(ctx context.Context) ([]string, error) {
 	names, err := s.client.ZRangeByScore(ctx, keyWorkers, &redis.ZRangeBy{Min: fmt.Sprint(time.Now().UnixMilli()), Max: "+inf"}).Result()

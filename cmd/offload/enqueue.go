@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/urfave/cli/v2"
+
+	"offload/configs"
 )
 
 func (a *app) newEnqueue() *cli.Command {
@@ -42,9 +44,20 @@ func (a *app) runEnqueue(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if n, err := p.jobs.Workers(c.Context); err == nil && n == 0 {
+		a.note("no worker is running; the job begins with %s", startWorker(cfg))
+	}
 	if c.Bool("json") {
 		return writeJSON(a.out, job)
 	}
 	fmt.Fprintln(a.out, job.ID)
 	return nil
+}
+
+// startWorker is the command that starts a worker on the store in use.
+func startWorker(cfg configs.Config) string {
+	if cfg.Redis == "" {
+		return "`offload up`"
+	}
+	return "`offload worker`"
 }
