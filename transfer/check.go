@@ -31,7 +31,7 @@ func (e *CheckError) Unwrap() error { return e.Err }
 // written. Its error is a *CheckError, or the cause of a done ctx.
 func (p *Pair) Check(ctx context.Context) error {
 	for _, check := range []func(context.Context) *CheckError{
-		p.checkOverlap, p.checkDeletion, p.checkAsync, p.checkSource, p.checkDest,
+		p.checkOverlap, p.checkDeletion, p.checkTrash, p.checkAsync, p.checkSource, p.checkDest,
 	} {
 		if err := check(ctx); err != nil {
 			if ctx.Err() != nil {
@@ -78,6 +78,15 @@ func (p *Pair) checkDeletion(context.Context) *CheckError {
 	if why := traitsOf(p.Source).readOnly; p.Opt.Deletes() && why != "" {
 		return &CheckError{Final: true, Field: "delete-source", Hint: "Use --delete-source never to copy only.",
 			Err: fmt.Errorf("%s can't delete: %s", remoteName(p.Source), why)}
+	}
+	return nil
+}
+
+// checkTrash refuses to promise what can't be done.
+func (p *Pair) checkTrash(context.Context) *CheckError {
+	if _, ok := p.Source.(Trash); p.Opt.PurgeTrash && !ok {
+		return &CheckError{Field: "purge-trash", Final: true, Hint: "Leave --purge-trash out, and empty the trash by hand where the source has one.",
+			Err: fmt.Errorf("%s has no trash that offload can empty", remoteName(p.Source))}
 	}
 	return nil
 }

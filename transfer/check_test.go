@@ -95,3 +95,14 @@ func TestCheckNamesTheSideThatDoesNotAnswer(t *testing.T) {
 		wantField(t, p.Check(ctx), side)
 	}
 }
+
+// A trash that can't be emptied is said before anything is moved, not after.
+func TestPurgingIsRefusedWhereThereIsNoTrash(t *testing.T) {
+	p, err := transfer.Open(t.Context(), t.TempDir(), t.TempDir(),
+		transfer.Options{DeleteSource: transfer.DeleteVerified, PurgeTrash: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close(t.Context())
+	wantField(t, p.Check(t.Context()), "purge-trash")
+}

@@ -114,6 +114,7 @@ func badLines() []badLine {
 
 		// flags that contradict each other
 		run("purge without deletion", "--purge-trash", "purge-trash"),
+		run("purge without a trash", "--delete-source verified --purge-trash", "purge-trash"),
 		run("hold without deletion", "--hold 7d", "hold"),
 		run("grade without deletion", "--min-grade C", "min-grade"),
 		run("packages without deletion", "--delete-packages --delete-source never", "delete-packages"),
