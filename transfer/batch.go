@@ -70,20 +70,21 @@ type run struct {
 // returns when all that it began has ended. An error means that the batch could not go on: ErrFenced, the cause of a
 // done ctx, or a failure of Journal, Meter or Slots; troubles of single files are outcomes, not errors.
 func (p *Pair) RunBatch(ctx context.Context, b Batch, env Env) (Report, error) {
-	return p.runBatch(ctx, b, env, copyable, (*work).run)
+	r := newRun(p, b, env.withDefaults(), copyable)
+	// Copies of one folder end one after the other and are looked at together; deletions alone begin together anyway.
+	r.src.gathers, r.dst.gathers = r.src.traits.eye, r.dst.traits.eye
+	return r.each(ctx, (*work).run)
 }
 
 // copyable tells whether an entry has work left for RunBatch.
 func copyable(_ Entry, o Outcome) bool { return !o.Final() }
 
-// runBatch calls do for each entry of the batch that is open, as many at once as the slots allow.
-func (p *Pair) runBatch(ctx context.Context, b Batch, env Env, open func(Entry, Outcome) bool,
-	do func(*work, context.Context) error) (Report, error) {
+// each calls do for each entry of the batch that is open, as many at once as the slots allow.
+func (r *run) each(ctx context.Context, do func(*work, context.Context) error) (Report, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	r := newRun(p, b, env.withDefaults(), open)
 	var wg sync.WaitGroup
-	for i := range b.Entries {
+	for i := range r.batch.Entries {
 		if r.closed[i] {
 			continue
 		}
@@ -101,7 +102,7 @@ func (p *Pair) runBatch(ctx context.Context, b Batch, env Env, open func(Entry, 
 			cancel(err)
 			break
 		}
-		w := &work{r: r, i: i, e: b.Entries[i], done: r.doneAt(i), release: release}
+		w := &work{r: r, i: i, e: r.batch.Entries[i], done: r.doneAt(i), release: release}
 		wg.Go(func() {
 			defer w.free(false)
 			defer w.gone()

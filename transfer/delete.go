@@ -64,7 +64,7 @@ func (p *Pair) DeleteProved(ctx context.Context, b Batch, env Env, max int64) (R
 	if max >= 0 {
 		b.AllowDelete = limited(b.AllowDelete, max)
 	}
-	return p.runBatch(ctx, b, env, deletable, (*work).runDeletion)
+	return newRun(p, b, env.withDefaults(), deletable).each(ctx, (*work).runDeletion)
 }
 
 // Again is what Batch.Done must hold for an entry that is to be tried again after its job has ended: a failed entry

@@ -22,6 +22,8 @@ type lookup struct {
 	traits traits
 	dirs   map[string]*listing // fixed after newLookup
 	asking sync.WaitGroup      // fresh looks under way
+
+	gathers bool // fresh looks wait for those of the folder that are on their way to theirs
 }
 
 // listing is a folder that is listed when the first of its files is asked for.
@@ -126,7 +128,7 @@ func (l *lookup) arrived(p string) {
 // waits tells whether a fresh look may wait for others, so that a slot shouldn't be held meanwhile.
 func (l *lookup) waits(p string) bool {
 	d := l.dirs[dirOf(p)]
-	return l.traits.eye && d != nil && d.small
+	return l.gathers && d != nil && d.small
 }
 
 // lists tells whether find may answer from a listing.

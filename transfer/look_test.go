@@ -123,7 +123,7 @@ func TestLooksWaitForThoseOnTheirWay(t *testing.T) {
 	g := &gatedFs{Fs: mem, gate: make(chan struct{}), entered: make(chan struct{})}
 	close(g.gate)
 	l := newLookup(g, g, paths, map[string]int{"d": len(paths)})
-	l.traits.eye = true
+	l.gathers = true
 	var wg sync.WaitGroup
 	for i, p := range paths {
 		wg.Go(func() {

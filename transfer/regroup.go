@@ -33,7 +33,7 @@ func (g *regroup) arrived() {
 
 // gather waits for those who are on their way, where calls are dear.
 func (l *lookup) gather(ctx context.Context, g *regroup) {
-	if !l.traits.eye {
+	if !l.gathers {
 		return
 	}
 	enough := time.NewTimer(gatherTime)
