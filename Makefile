@@ -24,7 +24,7 @@ demo: build ## the main job between two played clouds; needs no account and no s
 	./bin/offload demo
 
 test: lint tools redis ## what CI runs: linters and all tests under the race detector, with real servers
-	OFFLOAD_ACCEPTANCE=1 $(GO) test -race -timeout 40m ./...
+	OFFLOAD_ACCEPTANCE=1 $(GO) test -race -count=1 -timeout 40m ./... # no cached results: the binary under test is built by the tests
 
 unit: ## the tests without the real servers' ones
 	$(GO) test ./cmd/... ./configs/... ./jobs/... ./quota/... ./transfer/... ./internal/...
