@@ -103,18 +103,25 @@ func (l *lookup) find(ctx context.Context, p string, fresh bool) (fs.Object, tim
 func (l *lookup) listed(ctx context.Context, d *listing, p string) (o fs.Object, ok bool) {
 	d.once.Do(func() {
 		d.at = time.Now()
-		entries, err := l.f.List(ctx, dirOf(p))
-		if err != nil && !errors.Is(err, fs.ErrorDirNotFound) {
-			return
-		}
-		d.objs, d.ok = map[string]fs.Object{}, true
-		for _, e := range entries {
-			if o, isObj := e.(fs.Object); isObj && d.want[l.key(o.Remote())] {
-				d.objs[l.key(o.Remote())] = o
-			}
-		}
+		d.objs, d.ok = l.list(ctx, l.f, dirOf(p), d.want)
 	})
 	return d.objs[l.key(p)], d.ok
+}
+
+// list returns the wanted files of a folder by their keys; ok is false where it couldn't be listed. A folder that isn't
+// there holds nothing.
+func (l *lookup) list(ctx context.Context, f fs.Fs, dir string, want map[string]bool) (objs map[string]fs.Object, ok bool) {
+	entries, err := f.List(ctx, dir)
+	if err != nil && !errors.Is(err, fs.ErrorDirNotFound) {
+		return nil, false
+	}
+	objs = make(map[string]fs.Object, len(want))
+	for _, e := range entries {
+		if o, isObj := e.(fs.Object); isObj && want[l.key(o.Remote())] {
+			objs[l.key(o.Remote())] = o
+		}
+	}
+	return objs, true
 }
 
 // arrived notes that the file at path has come to its fresh look, or never will. It is called once for each path that

@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -123,19 +122,11 @@ func (l *lookup) relist(ctx context.Context, todo []*asked) map[string]fs.Object
 	if len(todo) < 2 && !l.traits.looksByListing {
 		return nil
 	}
-	entries, err := l.eye.List(ctx, dirOf(todo[0].path))
-	if err != nil && !errors.Is(err, fs.ErrorDirNotFound) {
-		return nil // each is asked for alone, and meets the error there if it lasts
-	}
 	want := make(map[string]bool, len(todo))
 	for _, a := range todo {
 		want[l.key(a.path)] = true
 	}
-	objs := make(map[string]fs.Object, len(todo))
-	for _, e := range entries {
-		if o, isObj := e.(fs.Object); isObj && want[l.key(o.Remote())] {
-			objs[l.key(o.Remote())] = o
-		}
-	}
+	// Where the listing fails, each is asked for alone, and meets the error there if it lasts.
+	objs, _ := l.list(ctx, l.eye, dirOf(todo[0].path), want)
 	return objs
 }
