@@ -45,6 +45,7 @@ type engine struct {
 	retry policy
 	spool string // folder for files of unknown length. Defaults to the system's temporary folder.
 	probe probe
+	room  room
 }
 
 // run is one call of RunBatch or DeleteProved.
@@ -72,7 +73,7 @@ type run struct {
 func (p *Pair) RunBatch(ctx context.Context, b Batch, env Env) (Report, error) {
 	r := newRun(p, b, env.withDefaults(), copyable)
 	// Copies of one folder end one after the other and are looked at together; deletions alone begin together anyway.
-	r.src.gathers, r.dst.gathers = r.src.traits.eye, r.dst.traits.eye
+	r.src.gathers, r.dst.gathers = r.src.traits.gathers, r.dst.traits.gathers
 	return r.each(ctx, (*work).run)
 }
 

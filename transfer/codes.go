@@ -22,6 +22,8 @@ const (
 	CodeWeakProof     = "weak_proof"        // the proof is weaker than a deletion asks for
 	CodeSizeUntrusted = "size_not_trusted"  // the source doesn't say for certain how long the file is
 	CodeShared        = "shared"            // it belongs to somebody else
+	CodePackage       = "package"           // the source hands it out as a zip made on the fly: nothing to compare with
+	CodeNotPurged     = "not_purged"        // deleted, but still in the source's trash as far as is known
 	CodeReadOnly      = "read_only"         // the source can't delete
 	CodeSamePlace     = "same_place"        // source and destination are the same file, or may be
 	CodeNoMark        = "version_not_known" // the source gives nothing to tell versions of a file apart
@@ -48,6 +50,8 @@ func remedies() map[string]string {
 		CodeWeakProof:     "Use a destination with hashes, or allow it with --min-grade C.",
 		CodeSizeUntrusted: "Look at the copy, then delete the file by hand.",
 		CodeShared:        "Ask its owner to delete it.",
+		CodePackage:       "Look at the copy, then delete it by hand, or use --delete-packages.",
+		CodeNotPurged:     "Empty the source's trash by hand to get the room back.",
 		CodeReadOnly:      "Delete it with the source's own program.",
 		CodeSamePlace:     "Choose a destination outside of the source.",
 		CodeNoMark:        "Look at the copy, then delete the file by hand.",

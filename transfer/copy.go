@@ -41,6 +41,9 @@ func (w *work) copyTo(ctx context.Context, src fs.Object, m mark, pl placed) (Ou
 			pl.over = o
 		}
 	}
+	if err := w.r.p.checkRoom(ctx, max(src.Size(), 0)); err != nil {
+		return Outcome{}, err
+	}
 	w.need = reserveFor(src.Size())
 	grant, err := w.r.env.Meter.Reserve(ctx, reserveFor(src.Size()))
 	if err != nil {
@@ -104,7 +107,8 @@ func (w *work) sendAndProve(ctx context.Context, src fs.Object, m mark, pl place
 		return Outcome{}, s.n, err
 	}
 	w.ours = ""
-	o := Outcome{Result: Copied, Grade: grade, Source: Kept, Bytes: s.n, Wasted: w.wasted, Hash: proof, SourceMark: m.String()}
+	o := Outcome{Result: Copied, Grade: grade, Source: Kept, Bytes: s.n, Wasted: w.wasted, Hash: proof, SourceMark: m.String(),
+		Evidence: evidenceOf(src)}
 	if pl.target != w.e.DestPath() {
 		o.Dest = pl.target
 	}

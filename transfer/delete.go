@@ -3,59 +3,12 @@ package transfer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync/atomic"
-	"time"
 
 	"github.com/rclone/rclone/fs"
 )
-
-// ErrChanged is what a Deleter answers for a file whose version isn't the one that was asked for: it is kept.
-var ErrChanged = errors.New("the file changed at the source")
-
-// Target is one source file to delete: the version that was proved, not whatever has its name by now.
-type Target struct {
-	Path    string // as the source spells it, below its root
-	ID      string // "" where the source has none
-	ETag    string // version mark as seen before the copy, "" where the source has none
-	Size    int64  // bytes
-	ModTime time.Time
-	Object  fs.Object // as seen just now
-}
-
-// Keeper is an optional power of a source's object: it knows why it must not be deleted (shared by somebody else, a
-// package whose content can't be compared). It asks nothing of the remote.
-type Keeper interface {
-	// KeepReason returns one of the codes and what is the matter, in words; "" where the object may be deleted.
-	KeepReason() (code, what string)
-}
-
-// Deleter is an optional power of a source, found by asserting its fs.Fs: deletion on a condition, several at once.
-// It may be called from several goroutines; one that must delete in one lane gathers the calls itself.
-type Deleter interface {
-	// Delete deletes the targets and returns an error for each, nil for those that are gone by it. A target whose
-	// version differs is left alone with ErrChanged. Deleting what is gone already answers fs.ErrorObjectNotFound.
-	// Where an answer was lost it may return any error: the engine looks again before it asks again.
-	Delete(ctx context.Context, targets []Target) []error
-}
-
-// Trashed is one item in a source's trash.
-type Trashed struct {
-	ID   string
-	ETag string
-	Path string // where it was, below the source's root; "" where the trash doesn't say
-	Size int64  // bytes
-}
-
-// Trash is an optional power of a source whose deletions can be taken back, found by asserting its fs.Fs.
-type Trash interface {
-	// ListTrash calls yield for each item until it returns an error.
-	ListTrash(ctx context.Context, yield func(Trashed) error) error
-	// Purge removes items for good, matched by ID in a listing just made. It returns an error for each.
-	Purge(ctx context.Context, items []Trashed) []error
-	// PutBack returns items to where they were. It returns an error for each.
-	PutBack(ctx context.Context, items []Trashed) []error
-}
 
 // DeleteProved deletes at the source what an earlier RunBatch copied or found at the destination and proved: for the
 // policy "complete" when the whole job is proved, and at the end of a hold. It proves the destination again first, under
@@ -92,7 +45,7 @@ func limited(allow func(context.Context) bool, max int64) func(context.Context) 
 
 // deletable tells whether an entry has a proof and a source file that may still be deleted.
 func deletable(_ Entry, o Outcome) bool {
-	return (o.Result == Copied || o.Result == Skipped) && o.Grade != "" && o.Source != Deleted && o.Source != Purged
+	return (o.Result == Copied || o.Result == Skipped) && o.Grade != "" && !o.Source.Gone()
 }
 
 // runDeletion deletes the source file of an entry that was proved before.
@@ -107,7 +60,7 @@ func (w *work) runDeletion(ctx context.Context) error {
 			return err
 		}
 		if w.done.Source == Deleting && held {
-			return w.remove(ctx, w.done, m)
+			return w.remove(ctx, w.done, m, true)
 		}
 		src, _, err := w.r.src.find(ctx, w.e.SourcePath(), true)
 		if err != nil {
@@ -144,7 +97,7 @@ func (w *work) resumeDeletion(ctx context.Context) (again bool, err error) {
 		return false, err
 	}
 	if held {
-		return false, w.remove(ctx, w.done, m)
+		return false, w.remove(ctx, w.done, m, true)
 	}
 	src, _, err := w.r.src.find(ctx, w.e.SourcePath(), true)
 	if err != nil {
@@ -170,7 +123,8 @@ func (w *work) deleteProved(ctx context.Context, o Outcome, m mark, src fs.Objec
 		return err
 	}
 	w.done = o
-	return w.remove(ctx, o, m)
+	failpoint("deletion recorded")
+	return w.remove(ctx, o, m, false)
 }
 
 // mayDelete asks every rule that can refuse the deletion of a proved file. It returns the code of the first refusal.
@@ -180,6 +134,7 @@ func (w *work) mayDelete(ctx context.Context, o Outcome, m mark, src fs.Object) 
 		{ruleReadOnlyIsKept(t), t.readOnly},
 		{ruleSharedIsKept(idOf(src), t), "it is shared by somebody else"},
 		ruleObjectIsKept(src),
+		{rulePackageIsKept(o, w.r.p.Opt), "it is a package, of which the source makes another zip each time"},
 		{ruleSizeIsTrusted(m.size, t), "its length at the source isn't certain"},
 		{ruleGradeAllowsDeletion(o.Grade, w.r.p.Opt.MinGrade), "it was proved at grade " + string(o.Grade) + " only"},
 		{ruleVersionIsKnown(m), "nothing tells its versions apart"},
@@ -200,17 +155,22 @@ func (w *work) mayDelete(ctx context.Context, o Outcome, m mark, src fs.Object) 
 	return "", "", nil
 }
 
-// remove looks at the source file once more and deletes it, if it is the version that was proved.
-func (w *work) remove(ctx context.Context, o Outcome, m mark) error {
-	src, err := w.seeSource(ctx)
-	if err != nil {
-		return err
-	}
-	if src == nil {
-		return w.deleted(ctx, o) // by this deletion, begun before, whose answer was lost
-	}
-	if code := ruleUnchangedBeforeDeletion(m, markOf(ctx, src)); code != "" {
-		return w.keep(ctx, o, code, "it changed after it was copied")
+// remove deletes the source file, if it is the version that was proved. again says that a deletion may have been asked
+// for before. A source that deletes on the condition of an etag needs no look before the first deletion (rule 4); any
+// other is looked at once more.
+func (w *work) remove(ctx context.Context, o Outcome, m mark, again bool) error {
+	var src fs.Object
+	if again || !w.conditional(m) {
+		var err error
+		if src, err = w.seeSource(ctx); err != nil {
+			return err
+		}
+		if src == nil {
+			return w.deleted(ctx, o) // by this deletion, begun before, whose answer was lost
+		}
+		if code := ruleUnchangedBeforeDeletion(m, markOf(ctx, src)); code != "" {
+			return w.keep(ctx, o, code, "it changed after it was copied")
+		}
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -218,25 +178,40 @@ func (w *work) remove(ctx context.Context, o Outcome, m mark) error {
 	if err := w.r.env.Held(); err != nil {
 		return portErr("delete source file", err)
 	}
-	err = w.r.p.delete(ctx, Target{Path: w.e.SourcePath(), ID: m.id, ETag: m.etag, Size: m.size, ModTime: m.mtime, Object: src})
+	err := w.delete(ctx, Target{Path: w.e.SourcePath(), ID: m.id, ETag: m.etag, Size: m.size, ModTime: m.mtime, Object: src,
+		Held: w.r.env.Held})
+	failpoint("deleted")
 	switch {
 	case err == nil, isNotFound(err):
 		return w.deleted(ctx, o)
 	case errors.Is(err, ErrChanged):
 		return w.keep(ctx, o, CodeChangedLater, "it changed after it was copied")
+	case errors.Is(err, ErrFenced):
+		return portErr("delete source file", err)
 	}
 	return sourceErr("delete source file", err)
 }
 
-// delete deletes one source file by the source's own power, or plainly.
-func (p *Pair) delete(ctx context.Context, t Target) error {
-	if d, ok := p.Source.(Deleter); ok {
-		if errs := d.Delete(ctx, []Target{t}); len(errs) > 0 {
-			return errs[0]
-		}
-		return nil
+// conditional tells whether the source deletes the version m and no other.
+func (w *work) conditional(m mark) bool {
+	_, ok := w.r.p.Source.(Deleter)
+	return ok && m.id != "" && m.etag != ""
+}
+
+// delete deletes one source file by the source's own power, or plainly. While it may wait in a lane for others it holds
+// no slot.
+func (w *work) delete(ctx context.Context, t Target) error {
+	d, ok := w.r.p.Source.(Deleter)
+	if !ok {
+		return t.Object.Remove(ctx)
 	}
-	return t.Object.Remove(ctx)
+	w.come(&w.atSource, w.r.src, w.e.SourcePath()) // nobody needs to wait for its look
+	w.free(false)
+	errs := d.Delete(ctx, []Target{t})
+	if len(errs) != 1 {
+		return fmt.Errorf("delete %s: %d answers for one file", t.Path, len(errs))
+	}
+	return errs[0]
 }
 
 func (w *work) deleted(ctx context.Context, o Outcome) error {

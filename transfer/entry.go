@@ -94,11 +94,12 @@ const (
 type SourceState string
 
 // The states of a source file. Deleting is written before the deletion is asked for, so that a restart knows that a
-// file which is gone may have been deleted by this job.
+// file which is gone may have been deleted by this job; Purging likewise before the source's trash is told to forget it.
 const (
 	Kept     SourceState = "kept"
 	Deleting SourceState = "deleting"
 	Deleted  SourceState = "deleted"
+	Purging  SourceState = "purging"
 	Purged   SourceState = "purged"
 )
 
@@ -112,6 +113,9 @@ const (
 	GradeC Grade = "C" // size and modification time equal
 	GradeD Grade = "D" // less than that
 )
+
+// Gone tells whether the file isn't at its place any more by the job's own doing.
+func (s SourceState) Gone() bool { return s == Deleted || s == Purging || s == Purged }
 
 // AtLeast tells whether g is as strong as min or stronger. No grade is at least anything.
 func (g Grade) AtLeast(min Grade) bool { return g != "" && min != "" && g <= min }
@@ -130,6 +134,10 @@ type Outcome struct {
 	// (etag, or size and modification time), compared again before a deletion.
 	Hash       string `json:"h,omitempty"`
 	SourceMark string `json:"m,omitempty"`
+	// Package says that the file was a package and arrived as a zip (safety rule 5).
+	Package bool `json:"p,omitempty"`
+	// Evidence is what the source's own checksum says of the bytes that were read: "match", "differs", "" for unknown.
+	Evidence string `json:"v,omitempty"`
 	// Code is a short stable word for the cause (see codes.go); Reason is a sentence for people.
 	Code   string `json:"c,omitempty"`
 	Reason string `json:"r,omitempty"`

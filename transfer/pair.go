@@ -29,47 +29,6 @@ func NewPair(source, dest fs.Fs, opt Options) *Pair {
 	return &Pair{Source: source, Dest: dest, sourceEye: source, destEye: dest, Opt: opt.WithDefaults()}
 }
 
-// Open opens both remotes by rclone's names ("icloud:Documents", "/home/anna/files"). A source that is a single file
-// opens its folder, narrowed to that file as by Options.FilesFrom; other filters can't go with it (*FilterError). The
-// error names the remote.
-func Open(ctx context.Context, source, dest string, opt Options) (*Pair, error) {
-	src, err := fs.NewFs(ctx, source)
-	if errors.Is(err, fs.ErrorIsFile) {
-		if opt, err = onlyFile(source, opt); err != nil {
-			shutdown(ctx, src)
-			return nil, err
-		}
-	}
-	if err != nil {
-		return nil, openError(ctx, SideSource, source, err)
-	}
-	dst, err := fs.NewFs(ctx, tuned(dest))
-	if errors.Is(err, fs.ErrorIsFile) {
-		err = fmt.Errorf("%w; name the folder that files should go into", err)
-	}
-	if err != nil {
-		shutdown(ctx, src)
-		shutdown(ctx, dst) // a remote that is a file comes back open
-		return nil, openError(ctx, SideDest, dest, err)
-	}
-	p := NewPair(src, dst, opt)
-	p.sourceEye, p.destEye = eyeOf(ctx, src), eyeOf(ctx, dst)
-	return p, nil
-}
-
-// eyeOf opens another instance of a remote for fresh looks, or returns the same one where that brings nothing.
-func eyeOf(ctx context.Context, f fs.Fs) fs.Fs {
-	if !traitsOf(f).eye {
-		return f
-	}
-	eye, err := fs.NewFs(ctx, fs.ConfigStringFull(f))
-	if err != nil {
-		shutdown(ctx, eye)
-		return f // looks go the same way as moves then: slower, no less safe
-	}
-	return eye
-}
-
 // onlyFile narrows the options to the file that a source names. Like rclone, it takes no other filter beside it.
 func onlyFile(source string, opt Options) (Options, error) {
 	f, err := newFilter(opt, time.Now())

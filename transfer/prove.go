@@ -231,7 +231,11 @@ func (w *work) holds(ctx context.Context, o Outcome, m mark) (bool, error) {
 	if err != nil {
 		return false, destErr("look at destination file", err)
 	}
-	if dst == nil || m.size >= 0 && dst.Size() >= 0 && dst.Size() != m.size {
+	size := m.size
+	if o.Package {
+		size = -1 // the zip's length is its own; its hash tells
+	}
+	if dst == nil || size >= 0 && dst.Size() >= 0 && dst.Size() != size {
 		return false, nil
 	}
 	t, sum := splitHash(o.Hash)
@@ -249,11 +253,11 @@ func (w *work) holds(ctx context.Context, o Outcome, m mark) (bool, error) {
 		}
 	}
 	if t == readBackType() && o.Grade.AtLeast(GradeB) {
-		err := w.readBackEquals(ctx, dst, sum, m.size)
+		err := w.readBackEquals(ctx, dst, sum, size)
 		if isMismatch(err) {
 			return false, nil
 		}
 		return err == nil, err
 	}
-	return o.Grade == GradeC && w.sameTime(ctx, dst, m.mtime), nil
+	return !o.Package && o.Grade == GradeC && w.sameTime(ctx, dst, m.mtime), nil
 }

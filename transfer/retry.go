@@ -73,6 +73,7 @@ const (
 var (
 	errMismatch = errors.New("the copy differs from what was sent")
 	errTorn     = errors.New("the file changed while it was read")
+	errFull     = errors.New("not enough free space")
 )
 
 func isMismatch(err error) bool { return errors.Is(err, errMismatch) }
@@ -91,6 +92,8 @@ func classify(ctx context.Context, err error) class {
 		return classFatal
 	case errors.Is(err, errMismatch), errors.Is(err, errTorn):
 		return classRetry
+	case errors.Is(err, ErrSignIn):
+		return classSignIn
 	}
 	text := causeText(err)
 	switch {
@@ -152,7 +155,7 @@ func forbiddenPhrases() []string {
 
 // isNoSpace tells a full destination from one that asks for patience: some providers call a rate a quota too.
 func isNoSpace(err error, text string) bool {
-	if fserrors.IsErrNoSpace(err) || errors.Is(err, file.ErrDiskFull) || errors.Is(err, syscall.EDQUOT) {
+	if errors.Is(err, errFull) || fserrors.IsErrNoSpace(err) || errors.Is(err, file.ErrDiskFull) || errors.Is(err, syscall.EDQUOT) {
 		return true
 	}
 	if hasAny(text, []string{"rate limit", "ratelimit", "queries per"}) {
@@ -167,7 +170,7 @@ func isNoSpace(err error, text string) bool {
 
 // isThrottled tells whether a remote asks to be called less.
 func isThrottled(err error, text string) bool {
-	if _, ok := retryAfter(err); ok {
+	if _, ok := retryAfter(err); ok || errors.Is(err, ErrThrottled) {
 		return true
 	}
 	return hasAny(text, []string{
@@ -255,6 +258,19 @@ func (p policy) wait(n int, err error) time.Duration {
 		d = max(d, asked)
 	}
 	return d
+}
+
+// try calls do until it succeeds or its error allows no further attempt.
+func (p policy) try(ctx context.Context, do func() error) error {
+	for n := 1; ; n++ {
+		err := do()
+		if err == nil || n >= p.attempts || classify(ctx, err) != classRetry {
+			return err
+		}
+		if err := p.sleep(ctx, p.wait(n, err)); err != nil {
+			return err
+		}
+	}
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -83,9 +83,28 @@ type refusal struct{ code, what string }
 func ruleObjectIsKept(o fs.Object) refusal {
 	if k, ok := o.(Keeper); ok {
 		code, what := k.KeepReason()
+		if code == CodePackage {
+			return refusal{} // rulePackageIsKept decides, by what was recorded
+		}
 		return refusal{code, what}
 	}
 	return refusal{}
+}
+
+// rulePackageIsKept (rule 5): the zip of a package is made on the fly and is another one each time: the source has
+// nothing to compare it with, so the package stays unless the job says otherwise.
+func rulePackageIsKept(o Outcome, opt Options) string {
+	if o.Package && !opt.DeletePackages {
+		return CodePackage
+	}
+	return ""
+}
+
+// rulePurgeOnlyOurs (rule 12): out of the trash goes only what this job put there: an item that its own record calls
+// deleted, with the ID of the version that was proved, found in a listing of the trash just made.
+func rulePurgeOnlyOurs(o Outcome, m mark, inTrash map[string]Trashed) (Trashed, bool) {
+	item, there := inTrash[m.id]
+	return item, there && m.id != "" && (o.Source == Deleted || o.Source == Purging)
 }
 
 // ruleReadOnlyIsKept (rule 9): where the backend can't delete, nothing tries to.

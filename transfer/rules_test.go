@@ -69,7 +69,7 @@ func TestRuleSizeIsTrusted(t *testing.T) {
 	wantCode(t, mayDeleteCode(t, traits{}, empty, nil), "")
 	wantCode(t, mayDeleteCode(t, traits{}, func(_ *Outcome, m *mark) { m.size = -1 }, nil), CodeSizeUntrusted)
 	for backend, t2 := range knownTraits() {
-		if strings.HasPrefix(backend, "iclouddrive.") && !t2.sizeUntrusted {
+		if strings.HasPrefix(backend, "icloud") && !t2.sizeUntrusted {
 			t.Errorf("%s: sizes are trusted", backend)
 		}
 	}
@@ -86,7 +86,7 @@ func TestRuleSharedIsKept(t *testing.T) {
 	id := func(id string) func(fs.Object) fs.Object {
 		return func(o fs.Object) fs.Object { return withID{o, id} }
 	}
-	of := knownTraits()["iclouddrive.Fs"]
+	of := knownTraits()["icloud.Fs"]
 	wantCode(t, mayDeleteCode(t, of, nil, id("FILE::com.apple.CloudDocs::SHARED::1")), CodeShared)
 	wantCode(t, mayDeleteCode(t, of, nil, id("FILE::com.apple.CloudDocs::1")), "")
 }
@@ -97,6 +97,22 @@ func (kept) KeepReason() (string, string) { return CodeShared, "it is a package"
 
 func TestRuleObjectIsKept(t *testing.T) {
 	wantCode(t, mayDeleteCode(t, traits{}, nil, func(o fs.Object) fs.Object { return kept{o} }), CodeShared)
+}
+
+func TestRulePurgeOnlyOursByRecord(t *testing.T) {
+	trash := map[string]Trashed{"1": {ID: "1"}, "": {Path: "nameless"}}
+	for _, c := range []struct {
+		state SourceState
+		id    string
+		want  bool
+	}{
+		{Deleted, "1", true}, {Purging, "1", true}, {Deleted, "2", false}, {Deleted, "", false},
+		{Kept, "1", false}, {Deleting, "1", false}, {Purged, "1", false}, {"", "1", false},
+	} {
+		if _, ok := rulePurgeOnlyOurs(Outcome{Source: c.state}, mark{id: c.id}, trash); ok != c.want {
+			t.Errorf("state %q, ID %q: %v, want %v", c.state, c.id, ok, c.want)
+		}
+	}
 }
 
 func TestRuleReadOnlyIsKept(t *testing.T) {

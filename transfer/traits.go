@@ -25,12 +25,17 @@ type traits struct {
 	// eye: opening the remote twice costs little and shares no sign-in that two could spoil for each other (a refresh
 	// token that changes with each use, a session).
 	eye bool
+	// gathers: fresh looks at the files of one folder wait a moment for each other, so that one listing serves them.
+	gathers bool
 }
 
 // knownTraits is by the Go package of the backend, with the type where a package has several.
 func knownTraits() map[string]traits {
 	return map[string]traits{
-		"iclouddrive.Fs": {sizeUntrusted: true, nfcLookup: true, looksByListing: true, sharedID: "SHARED"},
+		"icloud.Fs": {sizeUntrusted: true, looksByListing: true, sharedID: "SHARED", gathers: true},
+		// Only as the inside of a wrapper (crypt, chunker): else icloud.Fs stands in its place.
+		"iclouddrive.Fs": {sizeUntrusted: true, nfcLookup: true, looksByListing: true, sharedID: "SHARED",
+			readOnly: "below another remote, rclone deletes whatever has the name by then, also a newer version"},
 		"iclouddrive.PhotosFs": {sizeUntrusted: true, nfcLookup: true, looksByListing: true,
 			readOnly: "iCloud Photos can't be changed from outside"},
 		"http.Fs":            {sizeUntrusted: true, readOnly: "a plain web server can't delete files"},
@@ -39,8 +44,9 @@ func knownTraits() map[string]traits {
 		"doi.Fs":             {readOnly: "published data sets can't be changed"},
 		"internetarchive.Fs": {sizeUntrusted: true},
 		// Multipart uploads keep the MD5 that the uploader named; 5 MiB is the smallest part S3 takes.
-		"s3.Fs":     {echoFrom: 5 << 20, eye: true},
-		"webdav.Fs": {eye: true},
+		"s3.Fs":      {echoFrom: 5 << 20, eye: true, gathers: true},
+		"webdav.Fs":  {eye: true, gathers: true},
+		"dropbox.Fs": {gathers: true},
 	}
 }
 
@@ -51,6 +57,7 @@ func traitsOf(f fs.Fs) traits {
 	var t traits
 	layers := layersOf(f)
 	t.eye = len(layers) == 1 && known[typeOf(f)].eye // a wrapper may have a sign-in of its own
+	t.gathers = len(layers) == 1 && known[typeOf(f)].gathers
 	for _, layer := range layers {
 		k := known[typeOf(layer)]
 		t.sizeUntrusted = t.sizeUntrusted || k.sizeUntrusted

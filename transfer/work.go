@@ -38,6 +38,9 @@ type work struct {
 	ours   string // name in place that this run may have written to and that was free before
 	tidied bool   // partial uploads of former owners have been removed
 
+	packed bool     // the source has said that it is a package
+	pack   *spooled // its zip, once it is here
+
 	atDest, atSource bool // it has come to its fresh look there, or won't
 }
 
@@ -110,6 +113,7 @@ func (w *work) run(ctx context.Context) error {
 	if w.e.Verdict != Pending {
 		return w.r.record(ctx, w.i, Outcome{Result: w.e.Verdict, Source: Kept, Code: w.e.Code, Reason: w.e.Reason})
 	}
+	defer w.dropPack()
 	return w.tries(ctx, func(ctx context.Context, attempt int) error {
 		if w.done.Source == Deleting {
 			again, err := w.resumeDeletion(ctx)
@@ -237,16 +241,15 @@ func (w *work) attempt(ctx context.Context, fresh bool) error {
 		return w.r.record(ctx, w.i, w.failed(CodeSourceGone, remoteName(w.r.p.Source), "the file isn't there any more"))
 	}
 	m := markOf(ctx, src)
-	pl, err := w.place(ctx, src, m, fresh)
+	o, err := w.move(ctx, src, m, fresh)
+	if errors.Is(err, ErrPackage) && !w.packed {
+		w.packed = true
+		o, err = w.move(ctx, src, m, fresh)
+	}
 	if err != nil {
 		return err
 	}
-	o := pl.outcome
-	if o.Result == Pending {
-		if o, err = w.copyTo(ctx, src, m, pl); err != nil {
-			return err
-		}
-	}
+	failpoint("proved")
 	if opt := w.r.p.Opt; opt.DeleteSource != DeleteVerified || opt.Hold > 0 || !deletable(w.e, o) {
 		return w.r.record(ctx, w.i, o)
 	}
@@ -257,6 +260,26 @@ func (w *work) attempt(ctx context.Context, fresh bool) error {
 		}
 	}
 	return w.deleteProved(ctx, o, m, src)
+}
+
+// move brings the file to the destination and proves it, or finds that it is there.
+func (w *work) move(ctx context.Context, src fs.Object, m mark, fresh bool) (Outcome, error) {
+	src, err := w.resolved(ctx, src)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if src == nil {
+		return w.failed(CodeSourceGone, remoteName(w.r.p.Source), "the file isn't there any more"), nil
+	}
+	if isPackage(src) {
+		w.packed = true
+		return w.movePackage(ctx, src, m)
+	}
+	pl, err := w.place(ctx, src, m, fresh)
+	if err != nil || pl.outcome.Result != Pending {
+		return pl.outcome, err
+	}
+	return w.copyTo(ctx, src, m, pl)
 }
 
 // placed is where a copy goes, or the outcome where none is needed.
@@ -292,19 +315,40 @@ func (w *work) place(ctx context.Context, src fs.Object, m mark, fresh bool) (pl
 				return placed{target: target, seen: time.Now()}, nil
 			}
 		}
-		switch {
-		case ruleMayOverwrite(w.r.p.Opt.Conflict) && !folder:
-			return placed{target: target, over: dst, seen: seen}, nil
-		case ruleMayOverwrite(w.r.p.Opt.Conflict):
-			return placed{outcome: w.failed(CodeConflictDir, remoteName(w.r.p.Dest), "a folder has this name")}, nil
-		case w.r.p.Opt.Conflict == ConflictSkip:
-			return placed{outcome: Outcome{Result: Skipped, Source: Kept, Wasted: w.wasted, Code: CodeConflictKept,
-				Reason: sentence(CodeConflictKept, remoteName(w.r.p.Dest), w.e.Path, "different content has this name")}}, nil
+		if w.mayBePacked(src) {
+			return placed{}, ErrPackage // its zip has another length: ask before it is taken for different content
+		}
+		if done, ok := w.conflict(dst, target, folder, seen); ok {
+			return done, nil
 		}
 		target = renamed(own, m.mtime, n)
 	}
+	return w.noName(), nil
+}
+
+// mayBePacked tells whether nobody has asked yet what the object is.
+func (w *work) mayBePacked(src fs.Object) bool {
+	_, ok := src.(Resolver)
+	return ok && !w.packed
+}
+
+// conflict decides on a name that different content has; ok is false where another name is to be tried.
+func (w *work) conflict(dst fs.Object, target string, folder bool, seen time.Time) (_ placed, ok bool) {
+	switch {
+	case ruleMayOverwrite(w.r.p.Opt.Conflict) && !folder:
+		return placed{target: target, over: dst, seen: seen}, true
+	case ruleMayOverwrite(w.r.p.Opt.Conflict):
+		return placed{outcome: w.failed(CodeConflictDir, remoteName(w.r.p.Dest), "a folder has this name")}, true
+	case w.r.p.Opt.Conflict == ConflictSkip:
+		return placed{outcome: Outcome{Result: Skipped, Source: Kept, Wasted: w.wasted, Code: CodeConflictKept,
+			Reason: sentence(CodeConflictKept, remoteName(w.r.p.Dest), w.e.Path, "different content has this name")}}, true
+	}
+	return placed{}, false
+}
+
+func (w *work) noName() placed {
 	return placed{outcome: w.failed(CodeConflictKept, remoteName(w.r.p.Dest),
-		fmt.Sprintf("%d names for it are taken by different content", maxRenames))}, nil
+		fmt.Sprintf("%d names for it are taken by different content", maxRenames))}
 }
 
 // removeBad removes what an earlier attempt of this run left under a name that was free before.

@@ -1,0 +1,31 @@
+//go:build failpoint
+
+package transfer
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+)
+
+// hits counts how often the step in OFFLOAD_FAILPOINT was come to.
+var hits atomic.Int64
+
+// failpoint kills this process without a word when it comes to the step that OFFLOAD_FAILPOINT names, "deleted" or
+// "deleted:3" for the third time. Only binaries built with the tag "failpoint" can: the crash tests' own.
+func failpoint(step string) {
+	name, count, _ := strings.Cut(os.Getenv("OFFLOAD_FAILPOINT"), ":")
+	if name != step {
+		return
+	}
+	n, err := strconv.ParseInt(count, 10, 64)
+	if err != nil {
+		n = 1
+	}
+	if hits.Add(1) == n {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {} // the signal is on its way: not one step further
+	}
+}

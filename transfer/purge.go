@@ -1,0 +1,141 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+)
+
+// PurgeDeleted removes for good what the job deleted at the source, out of the source's trash, where each copy is proved
+// once more (safety rule 12). b.Done says what was deleted. It is called when everything else of the job is done, and may
+// be called again after a crash. A source without a trash is left alone.
+func (p *Pair) PurgeDeleted(ctx context.Context, b Batch, env Env) (Report, error) {
+	t, ok := p.Source.(Trash)
+	if !ok {
+		return Report{}, nil
+	}
+	env = env.withDefaults()
+	r := newRun(p, b, env, purgeable)
+	if !slices.Contains(r.closed, false) {
+		return Report{}, nil
+	}
+	pg := &purge{trash: t, inTrash: map[string]Trashed{}}
+	err := r.retry.try(ctx, func() error {
+		clear(pg.inTrash)
+		return t.ListTrash(ctx, func(item Trashed) error {
+			pg.inTrash[item.ID] = item
+			return nil
+		})
+	})
+	switch {
+	case ctx.Err() != nil:
+		return Report{}, context.Cause(ctx)
+	case err != nil && classify(ctx, err) == classSignIn:
+		return Report{SignIn: SideSource, Pending: len(b.Entries)}, nil
+	case err != nil:
+		// What was deleted stays in the trash, where the source removes it in its own time: no file is at stake.
+		slog.WarnContext(ctx, "list the trash", "remote", remoteName(p.Source), "error", err)
+		return r.each(ctx, (*work).notPurged)
+	}
+	rep, err := r.each(ctx, func(w *work, ctx context.Context) error { return pg.gather(ctx, w) })
+	if err != nil {
+		return rep, err
+	}
+	return r.report(), pg.send(ctx, r)
+}
+
+// purge gathers the items of a batch that may go.
+type purge struct {
+	trash   Trash
+	inTrash map[string]Trashed // fixed after the listing
+
+	mu    sync.Mutex
+	works []*work
+	items []Trashed // of the works
+}
+
+// purgeable tells whether an entry's source file lies in the trash, by what was recorded.
+func purgeable(_ Entry, o Outcome) bool { return o.Source == Deleted || o.Source == Purging }
+
+// gather proves the copy of one deleted file again and queues the file for the purge.
+func (pg *purge) gather(ctx context.Context, w *work) error {
+	return w.tries(ctx, func(ctx context.Context, _ int) error {
+		m, ok := parseMark(w.done.SourceMark)
+		if !ok {
+			return w.stays(ctx, "the record of its version can't be read")
+		}
+		item, ours := rulePurgeOnlyOurs(w.done, m, pg.inTrash)
+		if !ours && w.done.Source == Purging {
+			return w.purged(ctx) // by this purge, begun before a crash
+		}
+		if !ours {
+			return w.stays(ctx, "it isn't in the trash any more")
+		}
+		held, err := w.holds(ctx, w.done, m)
+		if err != nil {
+			return err
+		}
+		if !held {
+			return w.stays(ctx, "the copy at the destination was changed or removed")
+		}
+		w.done.Source, w.done.Code, w.done.Reason = Purging, "", ""
+		if err := w.r.record(ctx, w.i, w.done); err != nil {
+			return err
+		}
+		pg.mu.Lock()
+		defer pg.mu.Unlock()
+		pg.works, pg.items = append(pg.works, w), append(pg.items, item)
+		return nil
+	})
+}
+
+// send purges what was gathered and records each.
+func (pg *purge) send(ctx context.Context, r *run) error {
+	if len(pg.items) == 0 {
+		return nil
+	}
+	if err := r.env.Held(); err != nil {
+		return portErr("purge the trash", err)
+	}
+	failpoint("before purge")
+	errs := pg.trash.Purge(ctx, pg.items)
+	failpoint("purged")
+	for i, w := range pg.works {
+		err := errors.New("the trash gave no answer")
+		if i < len(errs) {
+			err = errs[i]
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil && !isNotFound(err) {
+			if err := w.stays(ctx, err.Error()); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := w.purged(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *work) purged(ctx context.Context) error {
+	o := w.done
+	o.Source, o.Code, o.Reason = Purged, "", ""
+	return w.r.record(ctx, w.i, o)
+}
+
+// notPurged records that the trash couldn't be read.
+func (w *work) notPurged(ctx context.Context) error { return w.stays(ctx, "the trash can't be listed") }
+
+// stays records a deleted file that isn't purged, and why. It stays deleted: no file is lost by it, only room.
+func (w *work) stays(ctx context.Context, what string) error {
+	o := w.done
+	o.Source, o.Code = Deleted, CodeNotPurged
+	o.Reason = sentence(CodeNotPurged, remoteName(w.r.p.Source), w.e.Path, what)
+	return w.r.record(ctx, w.i, o)
+}
