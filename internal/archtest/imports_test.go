@@ -9,19 +9,22 @@ import (
 // allowed is the direction of imports of docs/architecture.md: the packages of ours that a package may import in
 // production code. A package that isn't named here may not exist. Test files may import anything of ours but cmd.
 var allowed = map[string][]string{
-	"cmd/offload": {"configs", "dashboard", "jobs", "quota", "remotes", "transfer", "transfer/icloud", "internal/store",
+	"cmd/offload": {"configs", "dashboard", "jobs", "quota", "remotes", "transfer", "transfer/icloud", "transfer/dropbox", "internal/store",
 		"internal/cloudtest"}, // the demo runs on the played clouds
 	"configs":            {},
 	"dashboard":          {"jobs", "quota", "remotes", "transfer"},
-	"jobs":               {"quota", "remotes", "transfer"},
+	"jobs":               {"quota", "remotes", "transfer", "internal/failpoint"},
 	"quota":              {},
 	"remotes":            {},
-	"transfer":           {},
-	"transfer/icloud":    {"transfer"},
+	"transfer":           {"internal/failpoint"},
+	"transfer/icloud":    {"transfer", "internal/failpoint"},
+	"transfer/dropbox":   {"transfer", "internal/failpoint"},
 	"transfer/xtest":     {"transfer"},
+	"transfer/xcloud":    {"transfer"},
 	"internal/store":     {},
 	"internal/cloudtest": {},
 	"internal/archtest":  {},
+	"internal/failpoint": {},
 	"test/acceptance":    {},
 }
 
@@ -31,7 +34,7 @@ var fences = []struct {
 	only   []string
 	reason string
 }{
-	{"github.com/rclone/rclone", []string{"cmd/offload", "remotes", "transfer", "transfer/icloud", "transfer/xtest", "internal/cloudtest"},
+	{"github.com/rclone/rclone", []string{"cmd/offload", "remotes", "transfer", "transfer/icloud", "transfer/dropbox", "transfer/xtest", "transfer/xcloud", "internal/cloudtest"},
 		"its Go interfaces aren't stable: an upgrade must touch few packages"},
 	{"github.com/rclone/rclone/backend/all", []string{"cmd/offload"},
 		"it links every backend and takes minutes to build"},
@@ -46,7 +49,7 @@ var fences = []struct {
 
 // testsOnly lists what production code may not import.
 var testsOnly = []string{"testing", "net/http/httptest", "go.uber.org/goleak", "pgregory.net/rapid",
-	"github.com/rogpeppe/go-internal/testscript", module + "/transfer/xtest"}
+	"github.com/rogpeppe/go-internal/testscript", module + "/transfer/xtest", module + "/transfer/xcloud"}
 
 func checkDirection(files []file) (wrong []string) {
 	for _, f := range files {
