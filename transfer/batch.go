@@ -178,14 +178,16 @@ func (r *run) pend(ctx context.Context, c class, side string, need int64) {
 		}
 		r.rep.NoQuota++
 	case classSpace:
+		if !r.rep.Space {
+			slog.WarnContext(ctx, "destination is full", "remote", remoteName(r.p.Dest))
+		}
 		r.rep.Space, r.halt = true, true
-		slog.WarnContext(ctx, "destination is full", "remote", remoteName(r.p.Dest))
 	case classSignIn:
 		if r.rep.SignIn == "" {
 			r.rep.SignIn = side
+			slog.WarnContext(ctx, "sign-in refused", "side", side)
 		}
 		r.halt = true
-		slog.WarnContext(ctx, "sign-in refused", "side", side)
 	}
 }
 

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +32,7 @@ func (e *CheckError) Unwrap() error { return e.Err }
 // written. Its error is a *CheckError, or the cause of a done ctx.
 func (p *Pair) Check(ctx context.Context) error {
 	for _, check := range []func(context.Context) *CheckError{
-		p.checkOverlap, p.checkDeletion, p.checkTrash, p.checkAsync, p.checkSource, p.checkDest,
+		p.checkOverlap, p.checkDeletion, p.checkTrash, p.checkAsync, p.checkRemotes,
 	} {
 		if err := check(ctx); err != nil {
 			if ctx.Err() != nil {
@@ -43,35 +44,71 @@ func (p *Pair) Check(ctx context.Context) error {
 	return nil
 }
 
+// checkRemotes asks both remotes at the same time. What is wrong with the source is told first.
+func (p *Pair) checkRemotes(ctx context.Context) *CheckError {
+	dest := make(chan *CheckError, 1)
+	go func() { dest <- p.checkDest(ctx) }()
+	err := p.checkSource(ctx)
+	return cmp.Or(err, <-dest)
+}
+
 func (p *Pair) checkSource(ctx context.Context) *CheckError {
-	_, err := p.Source.List(ctx, "")
+	err := p.listRoot(ctx, sourceErr, p.Source)
 	if err == nil {
 		return nil
 	}
 	if errors.Is(err, fs.ErrorDirNotFound) {
-		return &CheckError{Final: true, Field: SideSource, Hint: "Check the path; list what is there with: rclone lsd REMOTE:",
+		return &CheckError{Final: true, Field: SideSource, Hint: "Check the path: it begins at the top of the remote.",
 			Err: fmt.Errorf("%s doesn't exist", remoteName(p.Source))}
 	}
-	return &CheckError{Field: SideSource, Hint: hintFor(ctx, err), Err: fmt.Errorf("list %s: %w", remoteName(p.Source), err)}
+	return &CheckError{Field: SideSource, Hint: hintFor(ctx, remoteName(p.Source), err), Err: fmt.Errorf("list %s: %w", remoteName(p.Source), err)}
 }
 
 // checkDest takes a folder that doesn't exist yet for good: it is made with the first file.
 func (p *Pair) checkDest(ctx context.Context) *CheckError {
-	_, err := p.Dest.List(ctx, "")
+	err := p.listRoot(ctx, destErr, p.Dest)
 	if err == nil || errors.Is(err, fs.ErrorDirNotFound) {
 		return nil
 	}
-	return &CheckError{Field: SideDest, Hint: hintFor(ctx, err), Err: fmt.Errorf("list %s: %w", remoteName(p.Dest), err)}
+	return &CheckError{Field: SideDest, Hint: hintFor(ctx, remoteName(p.Dest), err), Err: fmt.Errorf("list %s: %w", remoteName(p.Dest), err)}
 }
 
-func hintFor(ctx context.Context, err error) string {
+// checkTries is how often a root is listed before a job is refused for it: one busy moment of a service must not.
+const checkTries = 3
+
+func (p *Pair) listRoot(ctx context.Context, side func(string, error) error, f fs.Fs) error {
+	retry := p.engine.retry.withDefaults()
+	retry.attempts = min(retry.attempts, checkTries)
+	var last error
+	if err := retry.try(ctx, func() error {
+		_, last = f.List(ctx, "")
+		if errors.Is(last, fs.ErrorDirNotFound) {
+			return nil // it won't appear by asking again
+		}
+		return side("list", last)
+	}); err != nil && last == nil {
+		return err
+	}
+	return last
+}
+
+// hintFor says what a person can do about a remote that can't be opened or listed.
+func hintFor(ctx context.Context, remote string, err error) string {
 	switch c := classify(ctx, sourceErr("list", err)); c {
 	case classSignIn, classForbidden:
-		return "Sign in again with: offload remotes reconnect REMOTE"
+		return "Sign in again with: offload remotes reconnect " + nameIn(remote)
 	case classFinal:
 		return "Check the path and its permissions."
 	}
-	return "Check the connection and the remote's settings with: offload remotes check REMOTE"
+	return "Check the connection and the remote's settings with: offload remotes check " + remote
+}
+
+// nameIn is the name in "name:path", without the mark for parameters.
+func nameIn(remote string) string {
+	if end := strings.IndexAny(remote, ":{,"); end > 0 {
+		return remote[:end]
+	}
+	return remote
 }
 
 func (p *Pair) checkDeletion(context.Context) *CheckError {

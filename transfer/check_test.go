@@ -106,3 +106,20 @@ func TestPurgingIsRefusedWhereThereIsNoTrash(t *testing.T) {
 	defer p.Close(t.Context())
 	wantField(t, p.Check(t.Context()), "purge-trash")
 }
+
+// One busy moment of a remote is no reason to refuse a job.
+func TestCheckAsksABusyRemoteAgain(t *testing.T) {
+	ctx := context.Background()
+	for _, side := range []string{"source", "destination"} {
+		src, dst := xtest.NewScript(), xtest.NewScript()
+		busy := map[string]*xtest.Script{"source": src, "destination": dst}[side]
+		*busy = *xtest.NewScript(xtest.Fault{N: 1, Err: errors.New("503 Service Unavailable")})
+		p := transfer.NewPair(xtest.Wrap(ctx, newRemote(t, "local"), "src", src), xtest.Wrap(ctx, newRemote(t, "local"), "dst", dst), verified)
+		if err := p.NoWaiting(nil).Check(ctx); err != nil {
+			t.Errorf("%s: %v", side, err)
+		}
+		if busy.Hits() != 1 || busy.Calls() != 2 {
+			t.Errorf("%s: %d refusals in %d listings, want 1 in 2", side, busy.Hits(), busy.Calls())
+		}
+	}
+}

@@ -49,7 +49,7 @@ func remedies() map[string]string {
 		CodeMaxTransfer:   "Retry the job with a larger --max-transfer, or start another.",
 		CodeWeakProof:     "Use a destination with hashes, or allow it with --min-grade C.",
 		CodeSizeUntrusted: "Look at the copy, then delete the file by hand.",
-		CodeShared:        "Ask its owner to delete it.",
+		CodeShared:        "Ask its owner about it.",
 		CodePackage:       "Look at the copy, then delete it by hand, or use --delete-packages.",
 		CodeNotPurged:     "Empty the source's trash by hand to get the room back.",
 		CodeReadOnly:      "Delete it with the source's own program.",
@@ -63,7 +63,7 @@ func Remedy(code string) string { return remedies()[code] }
 
 // sentence makes an Outcome.Reason: what happened to which file where, and what to do about it.
 func sentence(code, remote, path, what string) string {
-	s := fmt.Sprintf("%s: %s on %s.", path, what, remote)
+	s := fmt.Sprintf("%s: %s (%s).", path, WithoutQueries(what), remote)
 	if r := Remedy(code); r != "" {
 		s += " " + r
 	}

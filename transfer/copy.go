@@ -35,7 +35,7 @@ func (w *work) copyTo(ctx context.Context, src fs.Object, m mark, pl placed) (Ou
 			return Outcome{}, destErr("look at destination file", err)
 		}
 		if o != nil && pl.over == nil {
-			return Outcome{}, destErr("copy file", errTaken)
+			return Outcome{}, destErr("copy file", ErrTaken)
 		}
 		if pl.over != nil {
 			pl.over = o
@@ -93,6 +93,9 @@ func (w *work) sendAndProve(ctx context.Context, src fs.Object, m mark, pl place
 	if err != nil {
 		if partial {
 			w.removePartial(ctx, name)
+		}
+		if !ruleMayHaveWritten(err, src.Size(), s.n, w.r.dst.traits) {
+			w.ours = "" // whatever stands there is somebody else's
 		}
 		return Outcome{}, s.n, err
 	}
@@ -199,7 +202,7 @@ func (w *work) takeName(ctx context.Context, o fs.Object, s *sent, pl placed) (f
 		return nil, destErr("look at destination file", err)
 	}
 	if there != nil && pl.over == nil {
-		return nil, destErr("rename upload", errTaken)
+		return nil, destErr("rename upload", ErrTaken)
 	}
 	o, err = w.r.p.Dest.Features().Move(ctx, o, pl.target)
 	if err != nil {
@@ -268,11 +271,17 @@ func (w *work) upload(ctx context.Context, r io.ReadCloser, size int64, mtime ti
 	return dest.Put(ctx, in, info)
 }
 
+// spoolError is a failure of this machine's disk, which says nothing about the remotes.
+type spoolError struct{ err error }
+
+func (e *spoolError) Error() string { return e.err.Error() }
+func (e *spoolError) Unwrap() error { return e.err }
+
 // spool writes r to a temporary file, for destinations that must know a length before they take a file.
 func spool(dir string, r io.Reader) (*os.File, int64, error) {
 	f, err := os.CreateTemp(dir, "offload-spool-")
 	if err != nil {
-		return nil, 0, fmt.Errorf("make spool file: %w", err)
+		return nil, 0, &spoolError{fmt.Errorf("make spool file: %w", err)}
 	}
 	n, err := io.Copy(f, r)
 	if err == nil {
@@ -280,7 +289,7 @@ func spool(dir string, r io.Reader) (*os.File, int64, error) {
 	}
 	if err != nil {
 		dropSpool(f)
-		return nil, 0, fmt.Errorf("write spool file: %w", err)
+		return nil, 0, &spoolError{fmt.Errorf("write spool file: %w", err)}
 	}
 	return f, n, nil
 }

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 
 	"github.com/rclone/rclone/fs"
+
+	"offload/internal/failpoint"
 )
 
 // DeleteProved deletes at the source what an earlier RunBatch copied or found at the destination and proved: for the
@@ -60,7 +62,7 @@ func (w *work) runDeletion(ctx context.Context) error {
 			return err
 		}
 		if w.done.Source == Deleting && held {
-			return w.remove(ctx, w.done, m, true)
+			return w.remove(ctx, w.done, m, nil, true)
 		}
 		src, _, err := w.r.src.find(ctx, w.e.SourcePath(), true)
 		if err != nil {
@@ -97,7 +99,7 @@ func (w *work) resumeDeletion(ctx context.Context) (again bool, err error) {
 		return false, err
 	}
 	if held {
-		return false, w.remove(ctx, w.done, m, true)
+		return false, w.remove(ctx, w.done, m, nil, true)
 	}
 	src, _, err := w.r.src.find(ctx, w.e.SourcePath(), true)
 	if err != nil {
@@ -123,8 +125,8 @@ func (w *work) deleteProved(ctx context.Context, o Outcome, m mark, src fs.Objec
 		return err
 	}
 	w.done = o
-	failpoint("deletion recorded")
-	return w.remove(ctx, o, m, false)
+	failpoint.At("deletion recorded")
+	return w.remove(ctx, o, m, src, false)
 }
 
 // mayDelete asks every rule that can refuse the deletion of a proved file. It returns the code of the first refusal.
@@ -155,11 +157,10 @@ func (w *work) mayDelete(ctx context.Context, o Outcome, m mark, src fs.Object) 
 	return "", "", nil
 }
 
-// remove deletes the source file, if it is the version that was proved. again says that a deletion may have been asked
-// for before. A source that deletes on the condition of an etag needs no look before the first deletion (rule 4); any
-// other is looked at once more.
-func (w *work) remove(ctx context.Context, o Outcome, m mark, again bool) error {
-	var src fs.Object
+// remove deletes the source file, if it is the version that was proved. src is the file as it was seen last. again says
+// that a deletion may have been asked for before. A source that deletes on the condition of an etag needs no look before
+// the first deletion (rule 4); any other is looked at once more.
+func (w *work) remove(ctx context.Context, o Outcome, m mark, src fs.Object, again bool) error {
 	if again || !w.conditional(m) {
 		var err error
 		if src, err = w.seeSource(ctx); err != nil {
@@ -180,7 +181,7 @@ func (w *work) remove(ctx context.Context, o Outcome, m mark, again bool) error 
 	}
 	err := w.delete(ctx, Target{Path: w.e.SourcePath(), ID: m.id, ETag: m.etag, Size: m.size, ModTime: m.mtime, Object: src,
 		Held: w.r.env.Held})
-	failpoint("deleted")
+	failpoint.At("deleted")
 	switch {
 	case err == nil, isNotFound(err):
 		return w.deleted(ctx, o)

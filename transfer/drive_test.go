@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/fserrors"
 
 	"offload/transfer"
 	"offload/transfer/xtest"
@@ -29,6 +30,7 @@ type drive struct {
 	looks   int // calls that look at a file
 	deletes int // calls that delete
 
+	shared    map[string]bool                     // by path: somebody else's, and not to be read from here
 	broken    bool                                // packages come as a broken zip
 	onDelete  func(transfer.Target) (bool, error) // answers, where it says so, in place of the drive
 	listTrash error
@@ -159,6 +161,13 @@ func (o *driveObject) ID() string    { return driveID(o.Remote()) }
 func (o *driveObject) ETag() string  { return o.tag }
 func (o *driveObject) Package() bool { return o.pack }
 
+func (o *driveObject) KeepReason() (code, what string) {
+	if o.d.shared[o.Remote()] {
+		return transfer.CodeShared, "shared by somebody else"
+	}
+	return "", ""
+}
+
 func (o *driveObject) Size() int64 {
 	if o.pack {
 		return -1
@@ -176,6 +185,9 @@ func (o *driveObject) Resolve(context.Context) (fs.Object, error) {
 }
 
 func (o *driveObject) Open(ctx context.Context, opts ...fs.OpenOption) (io.ReadCloser, error) {
+	if o.d.shared[o.Remote()] {
+		return nil, fserrors.NoRetryError(errors.New("HTTP error 400"))
+	}
 	if !o.d.packs[o.Remote()] {
 		return o.Object.Open(ctx, opts...)
 	}
@@ -292,6 +304,17 @@ func TestDeletionIsRefusedWhenTheLeaseIsLostInTheLane(t *testing.T) {
 	}
 	if d.deletes != 0 || asked != 2 {
 		t.Errorf("%d deletions after %d questions", d.deletes, asked)
+	}
+}
+
+func TestSharedFileThatCantBeReadIsSetAside(t *testing.T) {
+	w, d := newDriveWorld(t, verified, map[string]string{"mine": "1", "theirs": "2"})
+	d.shared = map[string]bool{"theirs": true}
+	w.mustRun()
+	w.wantSource("mine", transfer.Deleted, "")
+	w.wantSource("theirs", transfer.Kept, transfer.CodeShared)
+	if o := w.outcome("theirs"); o.Result != transfer.SetAside {
+		t.Errorf("outcome %+v", o)
 	}
 }
 

@@ -36,7 +36,7 @@ func openError(ctx context.Context, side, remote string, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	e := &CheckError{Field: side, Hint: hintFor(ctx, err), Err: fmt.Errorf("open %s: %w", bare(remote), err)}
+	e := &CheckError{Field: side, Hint: hintFor(ctx, bare(remote), err), Err: fmt.Errorf("open %s: %w", bare(remote), err)}
 	text := causeText(err)
 	switch {
 	case errors.Is(err, fs.ErrorNotFoundInConfigFile), strings.Contains(text, "didn't find section in config file"),

@@ -24,3 +24,11 @@ func (p *Pair) Attempts(n int) *Pair {
 
 // PartialNameOf is the partial name of a target in the hands of an owner.
 func PartialNameOf(target, owner string) string { return partialName(target, owner) }
+
+// WaitsForSpace tells whether a failed upload makes the job wait for room at the destination.
+func WaitsForSpace(err error) bool {
+	return classify(context.Background(), destErr("upload file", err)) == classSpace
+}
+
+// SpoolError is how a full disk of this machine is told.
+func SpoolError(err error) error { return &spoolError{err} }

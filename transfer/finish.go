@@ -14,22 +14,31 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// dirsAtOnce is how many folders of one depth are looked at together.
-const dirsAtOnce = 8
+// dirsAtOnce is how many folders of one depth are looked at together, pacedDirsAtOnce that of a source that paces itself.
+const (
+	dirsAtOnce      = 8
+	pacedDirsAtOnce = 64
+)
 
 // RemoveEmptyDirs removes the given source folders, which held files of the job, and the folders above them, deepest
 // first, as far as they are empty now. The root always stays. It returns how many were removed, and the first error;
 // what couldn't be removed doesn't keep it from the rest. It may be called again.
 func (p *Pair) RemoveEmptyDirs(ctx context.Context, dirs []string) (removed int, err error) {
-	p.removeProbe(ctx)
+	var probe errgroup.Group
+	probe.Go(func() error { p.removeProbe(ctx); return nil })
+	defer func() { _ = probe.Wait() }() // it returns no error
 	if !p.Source.Features().CanHaveEmptyDirectories {
 		return 0, nil
 	}
 	var n atomic.Int64
 	var firstErr error
+	most := dirsAtOnce
+	if pacesItself(p.Source) {
+		most = pacedDirsAtOnce
+	}
 	for _, level := range byDepth(dirs) {
 		var g errgroup.Group
-		g.SetLimit(dirsAtOnce)
+		g.SetLimit(most)
 		for _, dir := range level {
 			g.Go(func() error {
 				ok, err := p.removeIfEmpty(ctx, dir)
@@ -71,17 +80,19 @@ func byDepth(dirs []string) [][]string {
 
 // removeIfEmpty removes a source folder that holds nothing at all now.
 func (p *Pair) removeIfEmpty(ctx context.Context, dir string) (bool, error) {
-	entries, err := p.Source.List(ctx, dir)
-	if errors.Is(err, fs.ErrorDirNotFound) {
-		return false, nil
+	if _, ok := p.Source.(EmptyRemover); !ok {
+		entries, err := p.Source.List(ctx, dir)
+		if errors.Is(err, fs.ErrorDirNotFound) {
+			return false, nil
+		}
+		if err != nil {
+			return false, fmt.Errorf("list source folder %s on %s: %w", dir, remoteName(p.Source), err)
+		}
+		if len(entries) > 0 {
+			return false, nil
+		}
 	}
-	if err != nil {
-		return false, fmt.Errorf("list source folder %s on %s: %w", dir, remoteName(p.Source), err)
-	}
-	if len(entries) > 0 {
-		return false, nil
-	}
-	err = p.Source.Rmdir(ctx, dir)
+	err := p.Source.Rmdir(ctx, dir)
 	switch {
 	case err == nil:
 		return true, nil

@@ -30,7 +30,7 @@ type lookup struct {
 type listing struct {
 	once sync.Once
 	want map[string]bool
-	objs map[string]fs.Object
+	objs sighted
 	ok   bool
 	at   time.Time
 
@@ -105,20 +105,39 @@ func (l *lookup) listed(ctx context.Context, d *listing, p string) (o fs.Object,
 		d.at = time.Now()
 		d.objs, d.ok = l.list(ctx, l.f, dirOf(p), d.want)
 	})
-	return d.objs[l.key(p)], d.ok
+	return d.objs.at(l.key(p), p), d.ok
+}
+
+// sighted are the wanted objects of a listing by their keys, in the order of the listing. A source may hold several names
+// of one key, though it says that it can't tell them apart: iCloud does.
+type sighted map[string][]fs.Object
+
+// at returns the object at a path: the first of those that are spelled so, or of those with its key; nil for none.
+func (s sighted) at(key, p string) fs.Object {
+	all := s[key]
+	for _, o := range all {
+		if o.Remote() == p {
+			return o
+		}
+	}
+	if len(all) > 0 {
+		return all[0]
+	}
+	return nil
 }
 
 // list returns the wanted files of a folder by their keys; ok is false where it couldn't be listed. A folder that isn't
 // there holds nothing.
-func (l *lookup) list(ctx context.Context, f fs.Fs, dir string, want map[string]bool) (objs map[string]fs.Object, ok bool) {
+func (l *lookup) list(ctx context.Context, f fs.Fs, dir string, want map[string]bool) (objs sighted, ok bool) {
 	entries, err := f.List(ctx, dir)
 	if err != nil && !errors.Is(err, fs.ErrorDirNotFound) {
 		return nil, false
 	}
-	objs = make(map[string]fs.Object, len(want))
+	objs = make(sighted, len(want))
 	for _, e := range entries {
 		if o, isObj := e.(fs.Object); isObj && want[l.key(o.Remote())] {
-			objs[l.key(o.Remote())] = o
+			k := l.key(o.Remote())
+			objs[k] = append(objs[k], o)
 		}
 	}
 	return objs, true

@@ -142,3 +142,48 @@ func TestLooksWaitForThoseOnTheirWay(t *testing.T) {
 		t.Errorf("%d listings and %d single looks, want one listing", g.list.Load(), g.looks.Load())
 	}
 }
+
+// twinsFs lists two files whose names it says it can't tell apart, as iCloud may.
+type twinsFs struct{ fs.Fs }
+
+func (t twinsFs) Features() *fs.Features { return &fs.Features{CaseInsensitive: true} }
+
+// A path means the file that is spelled so, whichever of two the listing has last; of two that are spelled alike, the
+// first. A name that only one file has but for its case is that file.
+func TestLookTellsTwinsApart(t *testing.T) {
+	ctx := t.Context()
+	mem, err := fs.NewFs(ctx, ":memory:twins/root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"d/REPORT.txt", "d/Report.txt", "d/report.txt", "d/other.txt"} {
+		info := object.NewStaticObjectInfo(name, time.Unix(1, 0), int64(len(name)), true, nil, nil)
+		if _, err := mem.Put(ctx, strings.NewReader(name), info); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := twinsFs{mem}
+	paths := []string{"d/REPORT.txt", "d/Report.txt", "d/report.txt", "d/OTHER.txt"}
+	for _, fresh := range []bool{false, true} {
+		l := newLookup(f, f, paths, map[string]int{"d": 4})
+		for _, p := range paths {
+			l.arrived(p)
+		}
+		for _, p := range paths {
+			want := p
+			if p == "d/OTHER.txt" {
+				want = "d/other.txt"
+			}
+			var o fs.Object
+			if fresh {
+				o = l.relist(ctx, []*asked{{path: p}, {path: p}}).at(l.key(p), p)
+			} else if o, _, err = l.find(ctx, p, false); err != nil {
+				t.Fatal(err)
+			}
+			if o == nil || o.Remote() != want {
+				t.Errorf("fresh=%t: %q is taken for %v", fresh, p, o)
+			}
+		}
+		l.asking.Wait()
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"offload/internal/failpoint"
 )
 
 // chargeStep is how many bytes are charged at once before they are read.
@@ -78,6 +80,9 @@ func (m *meteredReader) read(p []byte) (int, error) {
 		m.credit -= int64(n)
 		_, _ = m.hash.Write(p[:n]) // hashes never fail
 		m.seen(int64(n))
+		if m.n == m.size {
+			failpoint.At("downloaded")
+		}
 	}
 	if err == io.EOF && !ruleStreamedWholeSize(m.size, m.n) {
 		err = io.ErrUnexpectedEOF

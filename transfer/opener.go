@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/rclone/rclone/fs"
 )
@@ -33,17 +34,29 @@ func (op Opener) Remote(ctx context.Context, remote string) (fs.Fs, error) {
 // Open opens both remotes of a pair. A source that is a single file opens its folder, narrowed to that file as by
 // Options.FilesFrom; other filters can't go with it (*FilterError). The error names the remote.
 func (op Opener) Open(ctx context.Context, source, dest string, opt Options) (*Pair, error) {
+	var dst fs.Fs
+	var destErr error
+	var opening sync.WaitGroup // the destination, while the source is opened: each takes a few calls
+	opening.Go(func() {
+		destErr = guarded(func() (err error) {
+			dst, err = op.Remote(ctx, tuned(dest))
+			return err
+		})
+	})
 	src, err := op.Remote(ctx, source)
+	opening.Wait()
 	if errors.Is(err, fs.ErrorIsFile) {
 		if opt, err = onlyFile(source, opt); err != nil {
 			shutdown(ctx, src)
+			shutdown(ctx, dst)
 			return nil, err
 		}
 	}
 	if err != nil {
+		shutdown(ctx, dst)
 		return nil, openError(ctx, SideSource, source, err)
 	}
-	dst, err := op.Remote(ctx, tuned(dest))
+	err = destErr
 	if errors.Is(err, fs.ErrorIsFile) {
 		err = fmt.Errorf("%w; name the folder that files should go into", err)
 	}

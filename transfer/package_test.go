@@ -130,6 +130,9 @@ func TestFullDestinationIsNoticedBeforeReading(t *testing.T) {
 	if w.meter.Used() != 0 || d.deletes != 0 {
 		t.Errorf("%d bytes read in vain, %d deletions", w.meter.Used(), d.deletes)
 	}
+	if left, ok := w.pair.Room(context.Background()); !ok || left != free {
+		t.Errorf("the destination has %d bytes left, known: %v", left, ok)
+	}
 	free = 100
 	again := driveWorld(t, d, w.dst, verified)
 	again.pair.Dest.Features().About = w.pair.Dest.Features().About

@@ -29,6 +29,14 @@ func NewPair(source, dest fs.Fs, opt Options) *Pair {
 	return &Pair{Source: source, Dest: dest, sourceEye: source, destEye: dest, Opt: opt.WithDefaults()}
 }
 
+// PacesItself tells whether both remotes find out by themselves how many calls at once they bear.
+func (p *Pair) PacesItself() bool { return pacesItself(p.Source) && pacesItself(p.Dest) }
+
+func pacesItself(f fs.Fs) bool {
+	_, ok := f.(Paced)
+	return ok
+}
+
 // onlyFile narrows the options to the file that a source names. Like rclone, it takes no other filter beside it.
 func onlyFile(source string, opt Options) (Options, error) {
 	f, err := newFilter(opt, time.Now())

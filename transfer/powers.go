@@ -14,6 +14,8 @@ var (
 	ErrSignIn = errors.New("the sign-in is refused")
 	// ErrThrottled says that the remote asks to be called less.
 	ErrThrottled = errors.New("the remote asks to be called less")
+	// ErrTaken is what a Put answers that found the name taken by somebody else since the engine's look, and left it alone.
+	ErrTaken = errors.New("the name was taken at the destination in the meantime")
 	// ErrPackage is what an Open answers for a file that turns out to be a package: Resolve it first.
 	ErrPackage = errors.New("the file is a package")
 )
@@ -55,7 +57,9 @@ type Trashed struct {
 	ID   string
 	ETag string
 	Path string // where it was, below the source's root; "" where the trash doesn't say
-	Size int64  // bytes
+	Size int64  // bytes; -1 where the trash doesn't say
+	// ModTime is that of the content; zero where the trash doesn't say.
+	ModTime time.Time
 }
 
 // Trash is an optional power of a source whose deletions can be taken back, found by asserting its fs.Fs.
@@ -92,6 +96,17 @@ type Storage struct {
 	Total  int64            `json:"total"`
 	Used   int64            `json:"used"`
 	ByKind map[string]int64 `json:"by_kind,omitempty"` // "photos", "backup", "docs", "mail", as the account counts them
+}
+
+// Paced is an optional power of a remote, found by asserting its fs.Fs: it finds out by itself how many calls at once the
+// service takes, and lets the others wait. Nobody else needs to go easy on it.
+type Paced interface{ PacesItself() }
+
+// EmptyRemover is an optional power of a source, found by asserting its fs.Fs.
+type EmptyRemover interface {
+	// RemovesOnlyEmpty says that Rmdir looks into the folder anew and refuses one that holds anything: no look is needed
+	// before it.
+	RemovesOnlyEmpty()
 }
 
 // StorageTeller is an optional power of a source, found by asserting its fs.Fs: room by kind, the trash included until it

@@ -88,6 +88,9 @@ func (w *work) existing(ctx context.Context, src fs.Object, m mark, dst fs.Objec
 			return Outcome{}, err
 		}
 	}
+	if w.ours == target {
+		return Outcome{}, nil // left by an attempt that didn't send the whole: length and time may be right all the same
+	}
 	if src.Size() >= 0 && dst.Size() >= 0 && src.Size() != dst.Size() {
 		return Outcome{}, nil
 	}

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+
+	"offload/internal/failpoint"
 )
 
 // PurgeDeleted removes for good what the job deleted at the source, out of the source's trash, where each copy is proved
@@ -43,7 +45,11 @@ func (p *Pair) PurgeDeleted(ctx context.Context, b Batch, env Env) (Report, erro
 	if err != nil {
 		return rep, err
 	}
-	return r.report(), pg.send(ctx, r)
+	waiting, err := pg.send(ctx, r)
+	if waiting > 0 {
+		rep.SignIn, rep.Pending = SideSource, rep.Pending+waiting
+	}
+	return rep, err
 }
 
 // purge gathers the items of a batch that may go.
@@ -67,6 +73,9 @@ func (pg *purge) gather(ctx context.Context, w *work) error {
 			return w.stays(ctx, "the record of its version can't be read")
 		}
 		item, ours := rulePurgeOnlyOurs(w.done, m, pg.inTrash)
+		if _, there := pg.inTrash[m.id]; !ours && there {
+			return w.stays(ctx, "the trash holds another version of it")
+		}
 		if !ours && w.done.Source == Purging {
 			return w.purged(ctx) // by this purge, begun before a crash
 		}
@@ -91,36 +100,40 @@ func (pg *purge) gather(ctx context.Context, w *work) error {
 	})
 }
 
-// send purges what was gathered and records each.
-func (pg *purge) send(ctx context.Context, r *run) error {
+// send purges what was gathered and records each. waiting counts those for which the sign-in was refused: they stay
+// marked as being purged.
+func (pg *purge) send(ctx context.Context, r *run) (waiting int, err error) {
 	if len(pg.items) == 0 {
-		return nil
+		return 0, nil
 	}
 	if err := r.env.Held(); err != nil {
-		return portErr("purge the trash", err)
+		return 0, portErr("purge the trash", err)
 	}
-	failpoint("before purge")
+	failpoint.At("before purge")
 	errs := pg.trash.Purge(ctx, pg.items)
-	failpoint("purged")
+	failpoint.At("purged")
 	for i, w := range pg.works {
 		err := errors.New("the trash gave no answer")
 		if i < len(errs) {
 			err = errs[i]
 		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return waiting, context.Cause(ctx)
+		case err == nil, isNotFound(err):
+			err = w.purged(ctx)
+		case errors.Is(err, ErrFenced):
+			err = portErr("purge the trash", err)
+		case classify(ctx, err) == classSignIn:
+			waiting, err = waiting+1, nil
+		default:
+			err = w.stays(ctx, err.Error())
 		}
-		if err != nil && !isNotFound(err) {
-			if err := w.stays(ctx, err.Error()); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := w.purged(ctx); err != nil {
-			return err
+		if err != nil {
+			return waiting, err
 		}
 	}
-	return nil
+	return waiting, nil
 }
 
 func (w *work) purged(ctx context.Context) error {

@@ -106,7 +106,7 @@ func (l *lookup) serve(ctx context.Context, todo []*asked) {
 	objs := l.relist(ctx, todo)
 	for _, a := range todo {
 		a.at = at
-		if a.o = objs[l.key(a.path)]; a.o == nil {
+		if a.o = objs.at(l.key(a.path), a.path); a.o == nil {
 			// Alone in the queue, or not in the listing: the remote is asked for this one file. A listing may lag behind,
 			// and nothing is concluded from its silence.
 			a.at = time.Now()
@@ -118,7 +118,7 @@ func (l *lookup) serve(ctx context.Context, todo []*asked) {
 }
 
 // relist lists the folder anew for those who wait, where that saves calls.
-func (l *lookup) relist(ctx context.Context, todo []*asked) map[string]fs.Object {
+func (l *lookup) relist(ctx context.Context, todo []*asked) sighted {
 	if len(todo) < 2 && !l.traits.looksByListing {
 		return nil
 	}

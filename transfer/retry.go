@@ -81,6 +81,7 @@ func isMismatch(err error) bool { return errors.Is(err, errMismatch) }
 // classify sorts an error. What it doesn't know it tries again: at worst that costs a few attempts.
 func classify(ctx context.Context, err error) class {
 	var pe *portError
+	var local *spoolError
 	switch {
 	case ctx.Err() != nil, errors.Is(err, ErrFenced):
 		return classFatal
@@ -97,6 +98,8 @@ func classify(ctx context.Context, err error) class {
 	}
 	text := causeText(err)
 	switch {
+	case errors.As(err, &local):
+		return classRetry
 	case sideOf(err) == SideDest && isNoSpace(err, text):
 		return classSpace
 	case isThrottled(err, text):

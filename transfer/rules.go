@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/rclone/rclone/fs"
@@ -68,6 +69,12 @@ func ruleMayOverwrite(c Conflict) bool { return c == ConflictOverwrite }
 // ruleRemoveOnlyOurs (rule 8): a bad copy is removed only where it is the very one that this attempt wrote.
 func ruleRemoveOnlyOurs(written, now mark) bool { return written.same(now) }
 
+// ruleMayHaveWritten (rule 8): what is found under a name after a failed upload may be that upload's, unless the
+// destination has said that it is somebody else's, or takes nothing before it was sent the listed size in bytes.
+func ruleMayHaveWritten(err error, size, sent int64, of traits) bool {
+	return !errors.Is(err, ErrTaken) && (!of.atomic || sent >= size)
+}
+
 // ruleSharedIsKept (rule 9): what belongs to somebody else is never deleted.
 func ruleSharedIsKept(id string, of traits) string {
 	if of.sharedID != "" && strings.Contains(id, of.sharedID) {
@@ -101,10 +108,14 @@ func rulePackageIsKept(o Outcome, opt Options) string {
 }
 
 // rulePurgeOnlyOurs (rule 12): out of the trash goes only what this job put there: an item that its own record calls
-// deleted, with the ID of the version that was proved, found in a listing of the trash just made.
+// deleted, with the ID of the version that was proved, found in a listing of the trash just made. Its etag there is
+// another one, but its length and time are still those of that version: somebody may have put the file back, edited it
+// and deleted it himself.
 func rulePurgeOnlyOurs(o Outcome, m mark, inTrash map[string]Trashed) (Trashed, bool) {
 	item, there := inTrash[m.id]
-	return item, there && m.id != "" && (o.Source == Deleted || o.Source == Purging)
+	sameSize := item.Size < 0 || m.size < 0 || item.Size == m.size
+	sameTime := item.ModTime.IsZero() || m.mtime.IsZero() || item.ModTime.Equal(m.mtime)
+	return item, there && m.id != "" && sameSize && sameTime && (o.Source == Deleted || o.Source == Purging)
 }
 
 // ruleReadOnlyIsKept (rule 9): where the backend can't delete, nothing tries to.

@@ -72,7 +72,7 @@ type ScanResult struct {
 
 // ScanOptions say how to scan. The zero value is the default.
 type ScanOptions struct {
-	Checkers int // Folders listed at once. Defaults to 8.
+	Checkers int // Folders listed at once. Defaults to 8, and to 32 where both remotes pace themselves.
 	// Ordered lists one folder at a time: the files of a folder, then its subfolders in name order, each with all that
 	// is in it. Two ordered scans of the same trees hand out the same entries in the same order.
 	Ordered bool
@@ -80,6 +80,7 @@ type ScanOptions struct {
 
 const (
 	defaultCheckers = 8
+	pacedCheckers   = 32
 	chunkEntries    = 1000
 	maxScanErrors   = 100
 )
@@ -144,6 +145,9 @@ func newScan(p *Pair, o ScanOptions, emit func(Chunk) error) (*scan, error) {
 	s.nfcLookup = traitsOf(p.Source).nfcLookup
 	if s.checkers <= 0 {
 		s.checkers = defaultCheckers
+		if p.PacesItself() {
+			s.checkers = pacedCheckers
+		}
 	}
 	if o.Ordered {
 		s.checkers = 1

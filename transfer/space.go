@@ -21,6 +21,19 @@ type room struct {
 	known bool
 }
 
+// Room asks the destination for its free space, in bytes; ok is false where it doesn't tell.
+func (p *Pair) Room(ctx context.Context) (free int64, ok bool) {
+	about := p.Dest.Features().About
+	if about == nil {
+		return 0, false
+	}
+	usage, err := about(ctx)
+	if err != nil || usage.Free == nil {
+		return 0, false
+	}
+	return *usage.Free, true
+}
+
 // checkRoom makes sure that n more bytes fit the destination, before they are read from the source: what is read in vain
 // counts against the quota. A destination that doesn't tell its space has room.
 func (p *Pair) checkRoom(ctx context.Context, n int64) error {

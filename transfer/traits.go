@@ -25,6 +25,8 @@ type traits struct {
 	// eye: opening the remote twice costs little and shares no sign-in that two could spoil for each other (a refresh
 	// token that changes with each use, a session).
 	eye bool
+	// atomic: an upload can be seen when it is whole and committed, and not before.
+	atomic bool
 	// gathers: fresh looks at the files of one folder wait a moment for each other, so that one listing serves them.
 	gathers bool
 }
@@ -46,7 +48,7 @@ func knownTraits() map[string]traits {
 		// Multipart uploads keep the MD5 that the uploader named; 5 MiB is the smallest part S3 takes.
 		"s3.Fs":      {echoFrom: 5 << 20, eye: true, gathers: true},
 		"webdav.Fs":  {eye: true, gathers: true},
-		"dropbox.Fs": {gathers: true},
+		"dropbox.Fs": {gathers: true, atomic: true},
 	}
 }
 
@@ -58,6 +60,7 @@ func traitsOf(f fs.Fs) traits {
 	layers := layersOf(f)
 	t.eye = len(layers) == 1 && known[typeOf(f)].eye // a wrapper may have a sign-in of its own
 	t.gathers = len(layers) == 1 && known[typeOf(f)].gathers
+	t.atomic = len(layers) == 1 && known[typeOf(f)].atomic
 	for _, layer := range layers {
 		k := known[typeOf(layer)]
 		t.sizeUntrusted = t.sizeUntrusted || k.sizeUntrusted

@@ -13,13 +13,12 @@ import (
 
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/hash"
+
+	"offload/internal/failpoint"
 )
 
 // maxRenames is how many names are tried for a file whose own is taken by different content.
 const maxRenames = 100
-
-// errTaken says that a name was taken by somebody else between the look and the write.
-var errTaken = errors.New("the name was taken at the destination in the meantime")
 
 // errNotArrived says that an upload reported success and can't be seen.
 var errNotArrived = errors.New("the upload was reported done, but the file can't be seen at the destination")
@@ -32,11 +31,12 @@ type work struct {
 	done    Outcome // what the journal says
 	release func(throttled bool)
 
-	wasted int64  // bytes that failed attempts read in vain
-	need   int64  // bytes that the last reservation asked for
-	sent   *sent  // the last whole stream of this run: an upload whose answer was lost is known again by it
-	ours   string // name in place that this run may have written to and that was free before
-	tidied bool   // partial uploads of former owners have been removed
+	src    fs.Object // as seen last, nil before
+	wasted int64     // bytes that failed attempts read in vain
+	need   int64     // bytes that the last reservation asked for
+	sent   *sent     // the last whole stream of this run: an upload whose answer was lost is known again by it
+	ours   string    // name in place that this run may have written to and that was free before
+	tidied bool      // partial uploads of former owners have been removed
 
 	packed bool     // the source has said that it is a package
 	pack   *spooled // its zip, once it is here
@@ -203,6 +203,10 @@ func (w *work) judgeRefusal(ctx context.Context, err error) class {
 
 // fail records an entry that couldn't be done.
 func (w *work) fail(ctx context.Context, err error) error {
+	if w.done.Source.Gone() { // it is in the trash: only the purge failed
+		slog.InfoContext(ctx, "deleted file not purged", "path", w.e.Path, "error", err)
+		return w.stays(ctx, err.Error())
+	}
 	if w.done.Result != Pending { // its copy is proved: only the deletion failed
 		if w.done.Source == Deleting {
 			if src, _, lerr := w.r.src.find(ctx, w.e.SourcePath(), true); lerr == nil && src == nil {
@@ -216,6 +220,12 @@ func (w *work) fail(ctx context.Context, err error) error {
 	remote := w.r.p.Source
 	if sideOf(err) == SideDest {
 		remote = w.r.p.Dest
+	}
+	if k := ruleObjectIsKept(w.src); k.code == CodeShared && sideOf(err) == SideSource {
+		// What somebody else shares can't always be read from outside; no retry and no permission of ours changes that.
+		slog.InfoContext(ctx, "shared file not read", "path", w.e.Path, "error", err)
+		return w.r.record(ctx, w.i, Outcome{Result: SetAside, Source: Kept, Wasted: w.wasted, Code: CodeShared,
+			Reason: sentence(CodeShared, remoteName(remote), w.e.Path, "it is shared by somebody else and can't be read from here")})
 	}
 	slog.InfoContext(ctx, "file failed", "path", w.e.Path, "code", code, "error", err)
 	return w.r.record(ctx, w.i, Outcome{Result: Failed, Source: Kept, Wasted: w.wasted, Code: code,
@@ -240,6 +250,7 @@ func (w *work) attempt(ctx context.Context, fresh bool) error {
 	if src == nil {
 		return w.r.record(ctx, w.i, w.failed(CodeSourceGone, remoteName(w.r.p.Source), "the file isn't there any more"))
 	}
+	w.src = src
 	m := markOf(ctx, src)
 	o, err := w.move(ctx, src, m, fresh)
 	if errors.Is(err, ErrPackage) && !w.packed {
@@ -249,14 +260,14 @@ func (w *work) attempt(ctx context.Context, fresh bool) error {
 	if err != nil {
 		return err
 	}
-	failpoint("proved")
+	failpoint.At("proved")
 	if opt := w.r.p.Opt; opt.DeleteSource != DeleteVerified || opt.Hold > 0 || !deletable(w.e, o) {
 		return w.r.record(ctx, w.i, o)
 	}
 	if o.Result == Skipped && w.r.dst.lists(w.e.DestPath()) {
 		// The destination was seen in a listing that may be old by now.
 		if held, err := w.holds(ctx, o, m); err != nil || !held {
-			return cmp.Or(err, destErr("look at destination file", errTaken))
+			return cmp.Or(err, destErr("look at destination file", ErrTaken))
 		}
 	}
 	return w.deleteProved(ctx, o, m, src)

@@ -1,4 +1,4 @@
-// Package icloud is the place of what iCloud Drive can do and rclone's backend for it can't: deleting under an etag,
-// several items at once, and the trash. None of that is built yet: iCloud is a remote like any other, whose files are
-// deleted one by one after another look at them.
+// Package icloud is iCloud Drive as a source that one can delete from: rclone's sign-in under a file system of our own,
+// with sessions that recover, grouped listings, deletion by version in one lane, packages, the trash and the storage.
+// docs/clouds.md compares it with rclone's backend.
 package icloud

@@ -1,6 +1,6 @@
 //go:build failpoint
 
-package transfer
+package failpoint
 
 import (
 	"os"
@@ -13,9 +13,9 @@ import (
 // hits counts how often the step in OFFLOAD_FAILPOINT was come to.
 var hits atomic.Int64
 
-// failpoint kills this process without a word when it comes to the step that OFFLOAD_FAILPOINT names, "deleted" or
-// "deleted:3" for the third time. Only binaries built with the tag "failpoint" can: the crash tests' own.
-func failpoint(step string) {
+// At kills this process without a word when it comes to the step that OFFLOAD_FAILPOINT names: "deleted", or "deleted:3"
+// for the third time.
+func At(step string) {
 	name, count, _ := strings.Cut(os.Getenv("OFFLOAD_FAILPOINT"), ":")
 	if name != step {
 		return

@@ -1,0 +1,65 @@
+package icloud
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/rclone/rclone/fs/config/configmap"
+
+	"offload/transfer"
+)
+
+// Options are what the accounts of a process share. The zero value works for a process that works alone.
+type Options struct {
+	Fleet transfer.Fleet   // Defaults to a transfer.LocalFleet.
+	Log   *slog.Logger     // Defaults to slog.Default.
+	Now   func() time.Time // Defaults to time.Now.
+}
+
+// Clouds are the iCloud accounts of a process: one for each remote name, shared by all who open it, so that the pace, the
+// session and the lane of deletions are the account's and not one transfer's.
+type Clouds struct {
+	opt Options
+
+	mu       sync.Mutex
+	accounts map[string]*Account
+
+	lanes lanes // what changes an account, one lane each
+}
+
+// New returns an empty set of accounts.
+func New(o Options) *Clouds {
+	if o.Fleet == nil {
+		o.Fleet = &transfer.LocalFleet{}
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Clouds{opt: o, accounts: map[string]*Account{}}
+}
+
+// account returns the account of a remote, signed in. An account whose sign-in was refused is kept all the same: it
+// remembers the refusal, and doesn't ask again with what was refused.
+func (c *Clouds) account(ctx context.Context, name string, m configmap.Mapper) (*Account, error) {
+	id, _ := m.Get(keyAppleID)
+	c.mu.Lock()
+	a := c.accounts[name]
+	if a == nil || a.appleID != id { // the remote was made anew for somebody else
+		var err error
+		if a, err = makeAccount(name, m, c.opt); err != nil {
+			c.mu.Unlock()
+			return nil, err
+		}
+		c.accounts[name] = a
+	}
+	c.mu.Unlock()
+	if err := a.start(ctx); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
