@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"offload/internal/failpoint"
 	"offload/quota"
 	"offload/transfer"
 )
@@ -15,7 +16,7 @@ import (
 // How long a job waits before it tries again by itself.
 const (
 	spaceWait  = 10 * time.Minute // the destination is full
-	signInWait = 15 * time.Minute // a remote refuses the sign-in
+	signInWait = 15 * time.Minute // a remote refuses the sign-in; four times as long each time in a row, at most a day
 )
 
 // batch does the entries of one batch that aren't done yet.
@@ -122,6 +123,7 @@ func (w *worker) endBatch(ctx context.Context, u *unit, j Job, jr *journal, repo
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeWait)
 	defer cancel()
 	if pending == 0 {
+		failpoint.At("batch ended")
 		w.patience.clear(u.job)
 		blob, err := w.s.codec.packOutcomes(done)
 		if err != nil {
@@ -149,8 +151,7 @@ func (w *worker) whyNot(ctx context.Context, j Job, r transfer.Report) (giveBack
 		if r.SignIn == transfer.SideDest {
 			remote = j.Dest
 		}
-		return giveBack{wait: true, reason: ReasonSignIn, until: time.Now().Add(signInWait),
-			err: fmt.Sprintf("%s refuses the sign-in: sign in again, then resume the job", remote)}, nil
+		return giveBack{wait: true, reason: ReasonSignIn, until: time.Now().Add(signInWait), err: signInText(remote)}, nil
 	case r.Space:
 		return giveBack{wait: true, reason: ReasonSpace, until: time.Now().Add(spaceWait),
 			err: fmt.Sprintf("%s is full: make room there, then resume the job", j.Dest)}, nil

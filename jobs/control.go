@@ -22,6 +22,14 @@ func (s *Service) Pause(ctx context.Context, id string) (Job, error) {
 
 // Resume goes on with a paused or waiting job.
 func (s *Service) Resume(ctx context.Context, id string) (Job, error) {
+	full, err := s.resolve(ctx, id)
+	if err != nil {
+		return Job{}, err
+	}
+	// A person has acted: the waits for a sign-in begin with short ones again.
+	if err := s.client.HDel(ctx, keysOf(full).job(), fieldRefusals).Err(); err != nil {
+		return Job{}, fmt.Errorf("resume job %s: %w", full, err)
+	}
 	return s.change(ctx, id, "|"+string(Paused)+"|"+string(Waiting)+"|", "resume")
 }
 
@@ -45,7 +53,8 @@ func (s *Service) change(ctx context.Context, id, allowed, to string) (Job, erro
 	return s.Get(ctx, id)
 }
 
-// Retry does the failed files of an ended job again, and scans again where a folder couldn't be listed.
+// Retry does the failed files of an ended job again, scans again where a folder couldn't be listed, and purges again what
+// stayed in the trash.
 func (s *Service) Retry(ctx context.Context, id string) (Job, error) {
 	j, err := s.Get(ctx, id)
 	if err != nil {
@@ -54,10 +63,12 @@ func (s *Service) Retry(ctx context.Context, id string) (Job, error) {
 	if !one(j.State, CompletedW, FailedState) {
 		return Job{}, fmt.Errorf("job %s is %s: %w", j.ID, j.State, ErrState)
 	}
-	unlisted, err := s.client.HGet(ctx, keysOf(j.ID).job(), "unlisted").Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
+	f, err := s.client.HMGet(ctx, keysOf(j.ID).job(), "unlisted", "not_purged").Result()
+	if err != nil {
 		return Job{}, fmt.Errorf("read job %s: %w", j.ID, err)
 	}
+	unlisted, _ := f[0].(string)
+	unpurged, _ := f[1].(string) // the finish purges again
 	rescan := !j.ScanComplete || number(unlisted) > 0
 	reopened := 0
 	err = s.batches(ctx, j.ID, func(b stored) error {
@@ -71,7 +82,7 @@ func (s *Service) Retry(ctx context.Context, id string) (Job, error) {
 	if err != nil {
 		return Job{}, err
 	}
-	if reopened == 0 && !rescan && j.State != FailedState {
+	if reopened == 0 && !rescan && number(unpurged) == 0 && j.State != FailedState {
 		return Job{}, fmt.Errorf("job %s has no failed files: %w", j.ID, ErrState)
 	}
 	scan := "0"

@@ -7,13 +7,12 @@ import (
 	"path"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
+	"offload/internal/failpoint"
 	"offload/transfer"
 )
 
-// finish runs when the scan and every batch have ended: what was held back is deleted, emptied folders are removed, and
-// the job gets its last state.
+// finish runs when the scan and every batch have ended: what was held back is deleted, emptied folders are removed, the
+// source's trash is purged where the order says so, and the job gets its last state.
 func (w *worker) finish(ctx context.Context, u *unit) error {
 	j, err := w.s.Get(ctx, u.job)
 	if err != nil {
@@ -22,10 +21,14 @@ func (w *worker) finish(ctx context.Context, u *unit) error {
 	if held, err := w.holding(ctx, u, j); held || err != nil {
 		return err
 	}
+	failpoint.At("finishing")
 	note := ""
 	if j.Order.Deletes() {
 		if note, err = w.deleteHeld(ctx, u, j); err == nil {
 			err = w.emptyFolders(ctx, u, j)
+		}
+		if err == nil {
+			err = w.purge(ctx, u, j)
 		}
 		if errors.Is(err, errHandedBack) {
 			return nil
@@ -34,29 +37,55 @@ func (w *worker) finish(ctx context.Context, u *unit) error {
 			return err
 		}
 	}
-	if j, err = w.s.Get(ctx, u.job); err != nil {
+	failpoint.At("concluding")
+	return w.conclude(ctx, u, note)
+}
+
+// conclude gives the job its last state. note says why nothing was deleted, if so.
+func (w *worker) conclude(ctx context.Context, u *unit, note string) error {
+	j, err := w.s.Get(ctx, u.job)
+	if err != nil {
 		return err
 	}
-	if note == "" {
-		// Waits in between have cleared the job's error: what the scan couldn't read is kept apart.
-		if note, err = w.s.client.HGet(ctx, keysOf(u.job).job(), "scan_error").Result(); err != nil && !errors.Is(err, redis.Nil) {
-			return fmt.Errorf("read job %s: %w", u.job, err)
-		}
-	}
-	undeleted, err := w.s.client.HGet(ctx, keysOf(u.job).job(), "undeleted").Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
+	f, err := w.s.client.HMGet(ctx, keysOf(u.job).job(), "scan_error", "undeleted", "not_purged").Result()
+	if err != nil {
 		return fmt.Errorf("read job %s: %w", u.job, err)
 	}
+	text := func(i int) string { s, _ := f[i].(string); return s }
+	if note == "" {
+		note = text(0) // waits in between have cleared the job's error: what the scan couldn't read is kept apart
+	}
+	if n := number(text(2)); n > 0 {
+		if note != "" {
+			note += "; "
+		}
+		note += fmt.Sprintf("%s in the trash of %s: `offload jobs files` says why", filesStay(n), remoteOf(j.Source))
+	}
 	to := Completed
-	if number(undeleted) > 0 || j.Files.Failed > 0 || j.Files.SetAside > 0 || note != "" {
+	if number(text(1)) > 0 || j.Files.Failed > 0 || j.Files.SetAside > 0 || note != "" {
 		to = CompletedW
 	}
 	_, err = w.s.scripts.transition(ctx, u.job, from(to), string(to), w.name, note, u.hold)
 	return err
 }
 
-// errHandedBack ends a finish whose unit was handed back on the way, or failed to be.
+func filesStay(n int64) string {
+	if n == 1 {
+		return "1 deleted file stays"
+	}
+	return fmt.Sprintf("%d deleted files stay", n)
+}
+
+// errHandedBack ends a finish whose unit was handed back on the way.
 var errHandedBack = errors.New("the unit was handed back")
+
+// notOpened ends a finish that can't open the remotes: with errHandedBack where the job waits now, else with the failure.
+func (w *worker) notOpened(ctx context.Context, u *unit, j Job, err error) error {
+	if err := w.openFailed(ctx, u, j, err); err != nil {
+		return err
+	}
+	return errHandedBack
+}
 
 // holding makes the job wait until its --hold is over.
 func (w *worker) holding(ctx context.Context, u *unit, j Job) (bool, error) {
@@ -93,7 +122,7 @@ func (w *worker) deleteHeld(ctx context.Context, u *unit, j Job) (string, error)
 	}
 	o, release, err := w.pairs.get(ctx, j)
 	if err != nil {
-		return "", errors.Join(w.openFailed(ctx, u, j, err), errHandedBack)
+		return "", w.notOpened(ctx, u, j, err)
 	}
 	defer release()
 	return "", w.s.batches(ctx, u.job, func(b stored) error {
@@ -170,7 +199,7 @@ func (w *worker) emptyFolders(ctx context.Context, u *unit, j Job) error {
 	dirs := map[string]struct{}{}
 	err := w.s.batches(ctx, u.job, func(b stored) error {
 		for i, o := range b.done {
-			if o.Source != transfer.Deleted && o.Source != transfer.Purged {
+			if !o.Source.Gone() {
 				continue
 			}
 			if dir := path.Dir(b.entries[i].SourcePath()); dir != "." {
@@ -184,7 +213,7 @@ func (w *worker) emptyFolders(ctx context.Context, u *unit, j Job) error {
 	}
 	o, release, err := w.pairs.get(ctx, j)
 	if err != nil {
-		return errors.Join(w.openFailed(ctx, u, j, err), errHandedBack)
+		return w.notOpened(ctx, u, j, err)
 	}
 	defer release()
 	all := make([]string, 0, len(dirs))
@@ -194,7 +223,7 @@ func (w *worker) emptyFolders(ctx context.Context, u *unit, j Job) error {
 	n, err := o.pair.RemoveEmptyDirs(ctx, all)
 	if err != nil {
 		// Folders that stay hold nothing: no reason to call a finished job anything else.
-		w.log.Warn("remove emptied folders", "job", u.job, "removed", n, "error", err)
+		w.log.Info("remove emptied folders", "job", u.job, "removed", n, "error", err)
 	}
 	return nil
 }

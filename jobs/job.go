@@ -68,7 +68,8 @@ type Files struct {
 	SetAside int64 `json:"set_aside"`
 	Excluded int64 `json:"excluded"`
 	Failed   int64 `json:"failed"`
-	Deleted  int64 `json:"deleted"`
+	Deleted  int64 `json:"deleted"` // at the source, the purged ones included
+	Purged   int64 `json:"purged"`  // removed from the source's trash, too
 }
 
 // Bytes counts bytes by what became of them.
@@ -77,6 +78,7 @@ type Bytes struct {
 	Copied  int64 `json:"copied"`
 	Wasted  int64 `json:"wasted"`
 	Deleted int64 `json:"deleted"`
+	Purged  int64 `json:"purged"`
 }
 
 // Grades counts entries by the strength of their proof.
@@ -102,6 +104,8 @@ type Job struct {
 	Bytes        Bytes                 `json:"bytes"`
 	Grades       Grades                `json:"grades"`
 	ScanComplete bool                  `json:"scan_complete"`
+	Storage      *JobStorage           `json:"storage,omitempty"` // of the source's account, where that tells and the job deletes
+	Trash        bool                  `json:"trash,omitempty"`   // the source keeps what is deleted in a trash
 	Error        string                `json:"error"`
 	Created      time.Time             `json:"created"`
 	Started      *time.Time            `json:"started"`
@@ -128,9 +132,13 @@ type FileRecord struct {
 	Source  transfer.SourceState `json:"source,omitempty"`
 	Grade   transfer.Grade       `json:"grade,omitempty"`
 	Hash    string               `json:"hash,omitempty"`
-	Code    string               `json:"code,omitempty"`
-	Reason  string               `json:"reason,omitempty"`
-	At      *time.Time           `json:"at,omitempty"`
+	// Package says that it was a package and arrived as a zip.
+	Package bool `json:"package,omitempty"`
+	// Evidence is what the source's own checksum says of the bytes: "match", "differs", "" for unknown.
+	Evidence string     `json:"evidence,omitempty"`
+	Code     string     `json:"code,omitempty"`
+	Reason   string     `json:"reason,omitempty"`
+	At       *time.Time `json:"at,omitempty"`
 }
 
 // Progress is the live view of a job, for bars and pages.

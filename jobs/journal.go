@@ -140,9 +140,16 @@ func (c counters) add(e transfer.Entry, o transfer.Outcome, n int64) {
 	if o.Grade != "" {
 		c["grade_"+string(o.Grade)] += n
 	}
-	if o.Source == transfer.Deleted || o.Source == transfer.Purged {
+	if o.Code == transfer.CodeNotPurged {
+		c["not_purged"] += n
+	}
+	if o.Source.Gone() {
 		c["deleted"] += n
 		c["b_deleted"] += n * max(e.Size, 0)
+	}
+	if o.Source == transfer.Purged {
+		c["purged"] += n
+		c["b_purged"] += n * max(e.Size, 0)
 	}
 }
 

@@ -104,7 +104,7 @@ func (s *Service) Files(ctx context.Context, id string, f FileFilter, yield func
 
 func fileRecord(e transfer.Entry, o transfer.Outcome) FileRecord {
 	r := FileRecord{Path: e.Path, Size: e.Size, Result: o.Result, Source: o.Source, Grade: o.Grade, Hash: o.Hash,
-		Code: o.Code, Reason: o.Reason}
+		Package: o.Package, Evidence: o.Evidence, Code: o.Code, Reason: o.Reason}
 	if dest := o.Dest; dest != "" || e.Dest != "" {
 		if dest == "" {
 			dest = e.Dest

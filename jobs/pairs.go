@@ -80,6 +80,9 @@ func (p *pairs) get(ctx context.Context, j Job) (*openJob, func(), error) {
 			return nil, nil, err
 		}
 		o.pair = pair
+		if pair.PacesItself() {
+			o.slots.widen()
+		}
 	}
 	return o, release, nil
 }

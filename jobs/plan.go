@@ -45,11 +45,15 @@ func (s *Service) Plan(ctx context.Context, o Order, progress func(Plan)) (Plan,
 	p.Excluded = PlanCount{res.Excluded, res.ExcludedBytes}
 	p.Complete = res.Complete
 	for _, e := range res.Errors {
-		p.Warnings = append(p.Warnings, e.Error())
+		p.Warnings = append(p.Warnings, transfer.WithoutQueries(e.Error()))
 	}
 	if !p.Complete && o.DeleteSource == transfer.DeleteComplete {
 		p.Delete = PlanCount{}
 		p.Warnings = append(p.Warnings, "nothing would be deleted: not every folder could be read")
+	}
+	if free, ok := pair.Room(ctx); ok && p.Copy.Bytes > free {
+		p.Warnings = append(p.Warnings, fmt.Sprintf("%s has %s left, and %s are to be copied: the job would wait for space",
+			o.Dest, size(free), size(p.Copy.Bytes)))
 	}
 	p.fit()
 	return p, nil

@@ -35,7 +35,16 @@ func (w *worker) scan(ctx context.Context, u *unit) error {
 	if err := p.resume(ctx); err != nil {
 		return err
 	}
+	measured := make(chan struct{})
+	go func() {
+		defer close(measured)
+		if j.Order.Deletes() && p.count == 0 { // once batches are stored, something may have been deleted
+			w.measure(ctx, u, o.pair, fieldBefore)
+		}
+	}()
+	defer func() { <-measured }()
 	res, err := o.pair.Scan(ctx, transfer.ScanOptions{Ordered: j.Order.Order == transfer.OrderName}, func(c transfer.Chunk) error {
+		<-measured // beside the first listings; nothing may be deleted before
 		if err := u.check(ctx); err != nil {
 			return err
 		}
@@ -51,7 +60,7 @@ func (w *worker) scan(ctx context.Context, u *unit) error {
 	if !res.Complete {
 		wrong = fmt.Sprintf("%d folders could not be read whole", res.ErrorCount)
 		if len(res.Errors) > 0 {
-			wrong += ", the first: " + res.Errors[0].Error()
+			wrong += ", the first: " + transfer.WithoutQueries(res.Errors[0].Error())
 		}
 		w.log.Warn("scan incomplete", "job", u.job, "errors", res.ErrorCount, "first", wrong)
 	}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -49,6 +50,9 @@ type Service struct {
 	tasks   *asynq.Client
 	log     *slog.Logger
 	self    string // this process, as leases name it
+
+	fleetOnce sync.Once // fleet is made when it is first asked for
+	fleet     *fleet
 }
 
 // New returns a service. It starts nothing.
@@ -196,8 +200,14 @@ func jobOf(id string, f map[string]string) (Job, error) {
 	j.Source, j.Dest, j.Account = j.Order.Source, j.Order.Dest, j.Order.Account
 	j.Label, j.DeleteSource = j.Order.Label, j.Order.DeleteSource
 	n := func(name string) int64 { return number(f[name]) }
-	j.Files = Files{n("found"), n("copied"), n("skipped"), n("set_aside"), n("excluded"), n("failed"), n("deleted")}
-	j.Bytes = Bytes{n("b_found"), n("b_copied"), n("b_wasted"), n("b_deleted")}
+	j.Files = Files{n("found"), n("copied"), n("skipped"), n("set_aside"), n("excluded"), n("failed"), n("deleted"),
+		n("purged")}
+	j.Bytes = Bytes{n("b_found"), n("b_copied"), n("b_wasted"), n("b_deleted"), n("b_purged")}
+	var err error
+	if j.Storage, err = storageOf(f); err != nil {
+		return Job{}, fmt.Errorf("read job %s: %w", id, err)
+	}
+	j.Trash = f[fieldTrash] == "1"
 	j.Grades = Grades{n("grade_A"), n("grade_B"), n("grade_C"), n("grade_D")}
 	return j, nil
 }

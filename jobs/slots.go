@@ -10,6 +10,7 @@ import (
 const (
 	slotsStart = 16
 	slotsMax   = 64
+	slotsPaced = 128                    // between remotes that pace themselves: they hold back what is too much
 	slotsEpoch = 250 * time.Millisecond // shortest time over which a rate is measured
 	slotsGain  = 1.08                   // by how much more at once must be faster to be worth it
 	firstPause = 2                      // epochs of rest after a first attempt in vain, doubled with each further one
@@ -23,6 +24,7 @@ const (
 type slots struct {
 	mu      sync.Mutex
 	limit   int
+	most    int // of limit
 	fixed   bool
 	busy    int
 	waiting []chan struct{}
@@ -36,15 +38,27 @@ type slots struct {
 	rest   int       // epochs until more is tried again
 	pause  int       // epochs to rest after the next attempt in vain
 	slowed time.Time // when the limit was last halved
+	climbs bool      // nothing has spoken against more at once so far: the limit doubles
 }
 
 // newSlots returns slots for n files at once; 0 adapts.
 func newSlots(n int, now func() time.Time) *slots {
-	s := &slots{limit: n, fixed: n > 0, now: now, began: now(), pause: firstPause}
+	s := &slots{limit: n, most: slotsMax, fixed: n > 0, now: now, began: now(), pause: firstPause}
 	if !s.fixed {
-		s.limit, s.base = slotsStart, slotsStart
+		s.limit, s.base, s.climbs = slotsStart, slotsStart, true
 	}
 	return s
+}
+
+// widen is for remotes that pace themselves: there is nothing to find out, and files that wait there cost little. A fixed
+// number stays.
+func (s *slots) widen() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.fixed && s.limit < slotsPaced {
+		s.limit, s.base, s.most, s.climbs = slotsPaced, slotsPaced, slotsPaced, false
+		s.wake()
+	}
 }
 
 // Acquire implements transfer.Slots.
@@ -113,7 +127,7 @@ func (s *slots) adapt(throttled bool) {
 		if now.Sub(s.slowed) > time.Second { // answers to one burst are one sign
 			s.limit = max(1, s.limit/2)
 			s.base, s.rate, s.slowed = s.limit, 0, now
-			s.rest, s.pause = restSlowed, restSlowed
+			s.rest, s.pause, s.climbs = restSlowed, restSlowed, false
 		}
 		s.restart(now)
 		return
@@ -127,7 +141,7 @@ func (s *slots) adapt(throttled bool) {
 	case !s.full: // the limit isn't what holds the work back
 	case s.limit > s.base && rate < s.rate*slotsGain: // more at once brought nothing
 		s.limit = s.base
-		s.rest, s.pause = s.pause, min(2*s.pause, maxPause)
+		s.rest, s.pause, s.climbs = s.pause, min(2*s.pause, maxPause), false
 	case s.limit > s.base:
 		s.base, s.rate, s.pause = s.limit, rate, firstPause
 		s.raise()
@@ -141,7 +155,13 @@ func (s *slots) adapt(throttled bool) {
 	s.restart(now)
 }
 
-// raise tries more at once.
-func (s *slots) raise() { s.limit = min(slotsMax, s.limit+max(1, s.limit/2)) }
+// raise tries more at once: twice as many while that has always helped, half as many more later.
+func (s *slots) raise() {
+	more := max(1, s.limit/2)
+	if s.climbs {
+		more = s.limit
+	}
+	s.limit = min(s.most, s.limit+more)
+}
 
 func (s *slots) restart(now time.Time) { s.began, s.ended, s.full = now, 0, false }

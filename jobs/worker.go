@@ -18,7 +18,7 @@ import (
 // WorkerOptions of one worker process.
 type WorkerOptions struct {
 	Job       string        // work on this job alone (`offload run`); "" is all
-	Batches   int           // batches at once. Defaults to 8.
+	Batches   int           // batches at once. Defaults to 16.
 	Transfers int           // files at once for a job that doesn't say; 0 adapts.
 	Grace     time.Duration // how long files that have begun may go on after a stop. Defaults to 8 s.
 }
@@ -40,7 +40,7 @@ type worker struct {
 // With a Job set it also returns, with nil, when that job has ended, waits or is paused.
 func (s *Service) RunWorker(soft, hard context.Context, o WorkerOptions) error {
 	if o.Batches <= 0 {
-		o.Batches = 8
+		o.Batches = 16
 	}
 	if o.Grace <= 0 {
 		o.Grace = 8 * time.Second
@@ -211,10 +211,11 @@ type unit struct {
 	expires atomic.Pointer[time.Time] // when the work must have stopped unless the lease is renewed
 }
 
-// held tells whether the unit is surely still this worker's. It looks at the clock alone, which goes on while a process
-// is frozen.
+// held tells whether the unit is surely still this worker's. It looks at the clocks alone, which go on while a process is
+// frozen: the monotonic one, which nobody can set, and that of the wall, which goes on while a machine sleeps.
 func (u *unit) held() error {
-	if time.Now().Before(*u.expires.Load()) {
+	now, till := time.Now(), *u.expires.Load()
+	if now.Before(till) && now.Round(0).Before(till.Round(0)) {
 		return nil
 	}
 	return fmt.Errorf("the lease of %s has run out: %w", u.unit, transfer.ErrFenced)
@@ -351,7 +352,7 @@ func (w *worker) failed(ctx context.Context, u *unit, cause error) error {
 	}
 	var final *finalError
 	if errors.As(cause, &final) || n >= maxFailures {
-		_, err := w.s.scripts.transition(clean, u.job, from(FailedState), string(FailedState), w.name, cause.Error(), u.hold)
+		_, err := w.s.scripts.transition(clean, u.job, from(FailedState), string(FailedState), w.name, transfer.WithoutQueries(cause.Error()), u.hold)
 		if err == nil || !errors.Is(err, ErrState) {
 			return err
 		}

@@ -163,6 +163,14 @@ func (w *world) put(name string, size int) {
 	}
 }
 
+// overwrite gives a file of the destination other content.
+func (w *world) overwrite(name string, content []byte) {
+	w.t.Helper()
+	if err := os.WriteFile(filepath.Join(w.dst, name), content, 0o644); err != nil {
+		w.t.Error(err)
+	}
+}
+
 func content(name string, size int) []byte {
 	var seed [32]byte
 	copy(seed[:], name)

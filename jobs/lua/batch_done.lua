@@ -9,5 +9,6 @@ redis.call('HINCRBY', att, ARGV[1], 1)
 redis.call('SET', KEYS[12], ARGV[4])
 redis.call('DEL', KEYS[11])
 redis.call('HINCRBY', job, 'open', -1)
+redis.call('HDEL', job, 'refusals')
 advance(ARGV[3])
 return {1, field('state')}

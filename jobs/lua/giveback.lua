@@ -13,6 +13,14 @@ if ARGV[4] == 'parked' then
   advance(ARGV[3])
 else
   make_ready(ARGV[1])
-  if ARGV[9] == '1' and runs(state) then move(state, 'waiting', ARGV[6], ARGV[7], ARGV[8], ARGV[3]) end
+  if ARGV[9] == '1' and runs(state) then
+    local till = ARGV[7]
+    if ARGV[6] == 'sign_in' and till ~= '' then
+      -- A remote that goes on refusing is asked less and less: each refused sign-in may lengthen a lock-out.
+      local tries = redis.call('HINCRBY', job, 'refusals', 1)
+      till = num(now + math.min(math.max(tonumber(till) - now, 60000) * 4 ^ math.min(tries - 1, 10), 86400000))
+    end
+    move(state, 'waiting', ARGV[6], till, ARGV[8], ARGV[3])
+  end
 end
 return {1, field('state')}

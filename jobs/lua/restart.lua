@@ -7,6 +7,7 @@ redis.call('ZREM', order, 'finish')
 redis.call('ZREM', ready, 'finish')
 redis.call('HSET', job, 'finished', '', 'error', '')
 redis.call('HDEL', job, 'proved') -- what is copied now is held for its own time
+redis.call('HDEL', job, 'storage_after_trash', 'storage_after') -- measured again at the new end
 gather()
 redis.call('ZREM', ready, 'finish')
 local to = 'transferring'

@@ -1,0 +1,88 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"strings"
+)
+
+// SignedIn wakes the jobs that wait for a person to sign in to a remote, and returns how many it woke. The name is the
+// remote's own, without colon and path.
+func (s *Service) SignedIn(ctx context.Context, remote string) (int, error) {
+	woken := 0
+	err := s.each(ctx, ListOptions{States: []State{Waiting}}, func(j Job) error {
+		if j.Reason != ReasonSignIn || !j.uses(remote) {
+			return nil
+		}
+		_, err := s.Resume(ctx, j.ID)
+		if errors.Is(err, ErrState) || errors.Is(err, ErrNotFound) {
+			return nil // somebody else was faster
+		}
+		if err == nil {
+			woken++
+		}
+		return err
+	})
+	return woken, err
+}
+
+// Unfinished returns the jobs that haven't ended and read from a remote or write to it.
+func (s *Service) Unfinished(ctx context.Context, remote string) ([]Job, error) {
+	var found []Job
+	open := []State{Queued, Scanning, Transferring, Finishing, Paused, Waiting}
+	err := s.each(ctx, ListOptions{States: open}, func(j Job) error {
+		if j.uses(remote) {
+			found = append(found, j)
+		}
+		return nil
+	})
+	return found, err
+}
+
+// Same returns the unfinished jobs of the order's account with its source and destination.
+func (s *Service) Same(ctx context.Context, o Order) ([]Job, error) {
+	var found []Job
+	o = o.WithDefaults()
+	open := []State{Queued, Scanning, Transferring, Finishing, Paused, Waiting}
+	err := s.each(ctx, ListOptions{States: open, Account: o.Account}, func(j Job) error {
+		if j.Source == o.Source && j.Dest == o.Dest {
+			found = append(found, j)
+		}
+		return nil
+	})
+	return found, err
+}
+
+// each calls do for every job that the options choose.
+func (s *Service) each(ctx context.Context, o ListOptions, do func(Job) error) error {
+	o.Limit = 200
+	for {
+		page, next, err := s.List(ctx, o)
+		if err != nil {
+			return err
+		}
+		for _, j := range page {
+			if err := do(j); err != nil {
+				return err
+			}
+		}
+		if next == "" {
+			return nil
+		}
+		o.Cursor = next
+	}
+}
+
+func (j Job) uses(remote string) bool {
+	return remote != "" && (nameOfRemote(j.Source) == remote || nameOfRemote(j.Dest) == remote)
+}
+
+// nameOfRemote returns the name in "name:path" or "name,option=value:path", "" for a local path and for remotes that are
+// made up on the fly. A slash before the colon makes a path of it, as it does for rclone.
+func nameOfRemote(path string) string {
+	end := strings.IndexAny(path, ":,/")
+	if end < 0 || path[end] == '/' || !strings.Contains(path[end:], ":") {
+		return ""
+	}
+	return path[:end]
+}
