@@ -29,10 +29,18 @@ type Config struct {
 	// RcloneConfig is the rclone.conf with the remotes. Defaults to where rclone itself looks for it.
 	RcloneConfig string `yaml:"rclone_config" json:"rclone_config"`
 	// Account pays the traffic of jobs that name no account. Defaults to "default".
-	Account string `yaml:"account" json:"account"`
-	Log     Log    `yaml:"log" json:"log"`
-	Quota   Quota  `yaml:"quota" json:"quota"`
-	Worker  Worker `yaml:"worker" json:"worker"`
+	Account string  `yaml:"account" json:"account"`
+	Remotes Remotes `yaml:"remotes" json:"remotes"`
+	Log     Log     `yaml:"log" json:"log"`
+	Quota   Quota   `yaml:"quota" json:"quota"`
+	Worker  Worker  `yaml:"worker" json:"worker"`
+}
+
+// Remotes says how the remotes that are kept in the store are sealed.
+type Remotes struct {
+	// PassFile holds the password that seals them. Defaults to "": the password is in OFFLOAD_CONFIG_PASS, or, on the
+	// embedded store, a random key in the data folder takes its place.
+	PassFile string `yaml:"pass_file" json:"pass_file"`
 }
 
 // Log says what is logged to stderr and how.
@@ -64,7 +72,7 @@ type Tier struct {
 
 // Worker is how much one worker process does at once.
 type Worker struct {
-	// Batches at once. Defaults to 8.
+	// Batches at once. Defaults to 16.
 	Batches int `yaml:"batches" json:"batches"`
 	// Transfers is the number of files at once over all batches. Defaults to 0, which adapts to the remotes.
 	Transfers int `yaml:"transfers" json:"transfers"`
@@ -83,7 +91,7 @@ func (c Config) WithDefaults(dataDir string) Config {
 	}
 	setDefault(&c.Quota.DefaultTier, c.Quota.Tiers[0].Name)
 	setDefault(&c.Quota.AnchorDay, 1)
-	setDefault(&c.Worker.Batches, 8)
+	setDefault(&c.Worker.Batches, 16)
 	return c
 }
 

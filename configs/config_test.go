@@ -71,12 +71,12 @@ func TestEveryFieldIsRead(t *testing.T) {
 		}
 	}
 	for _, read := range []string{"cfg.Redis", "cfg.Data", "cfg.Fsync", "cfg.RcloneConfig", "cfg.Account", "cfg.Log.Level", "cfg.Log.Format",
-		"cfg.Quota.Tiers", "cfg.Quota.DefaultTier", "cfg.Quota.AnchorDay", "cfg.Quota.TimeZone", "cfg.Worker.Batches", "cfg.Worker.Transfers", "t.Name", "t.Limit"} {
+		"cfg.Quota.Tiers", "cfg.Quota.DefaultTier", "cfg.Quota.AnchorDay", "cfg.Quota.TimeZone", "cfg.Remotes.PassFile", "cfg.Worker.Batches", "cfg.Worker.Transfers", "t.Name", "t.Limit"} {
 		if !strings.Contains(code.String(), read) {
 			t.Errorf("%s is never read", read)
 		}
 	}
-	if n := len(fieldNames(reflect.TypeFor[Config](), "")); n != 14 {
+	if n := len(fieldNames(reflect.TypeFor[Config](), "")); n != 15 {
 		t.Errorf("Config has %d fields; add the new one to this test, where it is read", n)
 	}
 }
@@ -181,6 +181,7 @@ func TestValidate(t *testing.T) {
 		"redis no socket":  {func(c *Config) { c.Redis = "unix://" }, "redis"},
 		"sentinel master":  {func(c *Config) { c.Redis = "redis-sentinel://a,b" }, "redis"},
 		"data":             {func(c *Config) { c.Data = "a\x00b" }, "data"},
+		"pass file":        {func(c *Config) { c.Remotes.PassFile = "a\x00b" }, "remotes.pass_file"},
 		"fsync":            {func(c *Config) { c.Fsync = "never" }, "fsync"},
 		"account":          {func(c *Config) { c.Account = "A B" }, "account"},
 		"level":            {func(c *Config) { c.Log.Level = "loud" }, "log.level"},

@@ -158,6 +158,7 @@ func settings() []setting {
 		{"OFFLOAD_DATA", text(func(c *Config) *string { return &c.Data })},
 		{"OFFLOAD_FSYNC", text(func(c *Config) *string { return &c.Fsync })},
 		{"RCLONE_CONFIG", text(func(c *Config) *string { return &c.RcloneConfig })},
+		{"OFFLOAD_CONFIG_PASS_FILE", text(func(c *Config) *string { return &c.Remotes.PassFile })},
 		{"OFFLOAD_ACCOUNT", text(func(c *Config) *string { return &c.Account })},
 		{"OFFLOAD_LOG_LEVEL", text(func(c *Config) *string { return &c.Log.Level })},
 		{"OFFLOAD_LOG_FORMAT", text(func(c *Config) *string { return &c.Log.Format })},

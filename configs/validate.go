@@ -43,7 +43,7 @@ func (c Config) Validate() error {
 	}
 	oneOf := func(field, value string, choices ...string) {
 		if !slices.Contains(choices, value) {
-			add(field, value, "is not one of "+strings.Join(choices, ", "), "choose one of them")
+			add(field, value, "is not one of "+strings.TrimPrefix(strings.Join(choices, ", "), ", "), "choose one of them")
 		}
 	}
 	between := func(field string, n, min, max int) {
@@ -56,6 +56,9 @@ func (c Config) Validate() error {
 	}
 	if strings.ContainsRune(c.Data, 0) {
 		add("data", c.Data, "is no folder name", "name a folder")
+	}
+	if strings.ContainsRune(c.Remotes.PassFile, 0) {
+		add("remotes.pass_file", c.Remotes.PassFile, "is no file name", "name the file with the password")
 	}
 	oneOf("fsync", c.Fsync, "everysec", "always")
 	if !accountName.MatchString(c.Account) {

@@ -192,12 +192,12 @@ func checkArguments(v invocation, positional []string) error {
 	if len(positional) < needed {
 		return usageError(usage, "%s needs %s", v.short(), strings.Join(names[len(positional):needed], " and "))
 	}
-	if len(positional) > len(names) {
+	if len(positional) > len(names) && !strings.HasSuffix(c.ArgsUsage, "...]") {
 		return usageError(usage, "%s doesn't take %s", v.short(), configs.Quote(positional[len(names)]))
 	}
 	for i, arg := range positional {
 		if strings.TrimSpace(arg) == "" {
-			return usageError(usage, "%s of %s is empty", names[i], v.short())
+			return usageError(usage, "%s of %s is empty", names[min(i, len(names)-1)], v.short())
 		}
 	}
 	return nil

@@ -1,35 +1,45 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"offload/configs"
+	"offload/internal/cloudtest"
 )
 
 func (a *app) newDemo() *cli.Command {
 	return &cli.Command{
-		Name: "demo", Usage: "see the main job at work on two played clouds; no account and no server needed",
-		Description: `Makes two clouds out of temporary folders, fills one with documents, photos, a film, Unicode names, an empty
-file and two names that collide, and moves it to the other under a quota. Then it looks at both by itself,
-without the program's own records, and says whether anything is missing. Everything is removed at the end.
-Needs about 500 MB in the folder for temporary files.`,
+		Name: "demo", Usage: "see the main job at work on a played iCloud and a played Dropbox; no account and no server needed",
+		Description: `Plays both services on this machine, as far as rclone's own backends can tell: an iCloud account that is full,
+with documents, photos, a film, a Keynote package, Unicode names, an empty file and a name that Dropbox refuses. It moves the files to Dropbox under a quota, empties the trash of what it moved, and shows the storage
+before and after. Then it looks at both clouds by itself, without the program's own records, and says whether
+anything is missing. Nothing leaves this machine. Needs about 300 MB of memory.`,
 		UsageText: "offload demo\noffload demo --keep /tmp/offload-demo",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "keep", Usage: "work in `DIR`, which must be empty or missing, and leave it there"},
+			&cli.StringFlag{Name: "keep", Usage: "keep the settings, the store and its records in `DIR`, which must be empty or missing"},
 		},
 		Action: func(c *cli.Context) error { return a.runDemo(c) },
 	}
 }
 
 // demoLimit is the allowance of the demo: enough for its files, and not much more.
-const demoLimit = "250MiB"
+const demoLimit = "150MiB"
+
+// demoLatency makes the played services answer like services, though closer ones.
+func demoLatency() cloudtest.Latency {
+	return cloudtest.Latency{List: 60 * time.Millisecond, Meta: 30 * time.Millisecond, FirstByte: 20 * time.Millisecond,
+		Delete: 40 * time.Millisecond, Upload: 30 * time.Millisecond, Commit: 60 * time.Millisecond}
+}
 
 func (a *app) runDemo(c *cli.Context) (err error) {
 	if err := refuseJSON(c); err != nil {
@@ -43,43 +53,53 @@ func (a *app) runDemo(c *cli.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, cleanUp()) }()
-	source, dest := filepath.Join(dir, "icloud"), filepath.Join(dir, "dropbox")
-	fmt.Fprintf(a.out, "Two played clouds in %s: documents, photos, a 200 MB film, an empty file,\nand two names that look the same, one as phones write it and one as Macs do.\n", dir)
-	made, err := makeDemoTree(source)
+	world, err := cloudtest.Start(cloudtest.Options{Latency: demoLatency(), Seed: 1})
 	if err != nil {
-		return fmt.Errorf("make the demo's files: %w", err)
+		return fmt.Errorf("start the played clouds: %w", err)
 	}
-	if err := os.MkdirAll(dest, 0o700); err != nil {
-		return fmt.Errorf("make the demo's destination: %w", err)
+	defer func() { err = errors.Join(err, world.Close()) }()
+	drive := world.ICloud.Default()
+	made, err := makeDemoTree(drive)
+	if err != nil {
+		return err
 	}
 	remotes := filepath.Join(dir, "rclone.conf")
-	text := fmt.Sprintf("[icloud]\ntype = alias\nremote = %s\n\n[dropbox]\ntype = alias\nremote = %s\n", source, dest)
-	if err := os.WriteFile(remotes, []byte(text), 0o600); err != nil {
+	if err := world.WriteRcloneConf(remotes); err != nil {
 		return fmt.Errorf("write the demo's remotes: %w", err)
 	}
+	fmt.Fprintf(a.out, "A played iCloud account, full, and a played Dropbox. On iCloud Drive: documents, photos, a film of %s,\na Keynote package, an empty file, and a name that Dropbox refuses.\n", size(filmSize))
 	common := []string{"--data", filepath.Join(dir, "data"), "--redis", "", "--rclone-config", remotes, "--config", os.DevNull}
-	if code := a.demoStep(c.Context, common, "quota", "set", "--limit", demoLimit); code != exitDone {
-		return status(code)
-	}
-	switch code := a.demoStep(c.Context, common, "run", "icloud:", "dropbox:", "--delete-source", "verified"); code {
-	case exitWarnings: // the two names that collide are set aside
-	case exitDone:
-		if made.collide {
-			return failure("please report it", errors.New("the demo's two colliding names were not noticed"))
+	for _, step := range []struct {
+		allowed int
+		args    []string
+	}{
+		{exitDone, []string{"remotes", "check", "icloud:"}},
+		{exitDone, []string{"quota", "set", "--limit", demoLimit}},
+		{exitWarnings, []string{"run", "icloud:", "dropbox:Backup", "--delete-source", "verified", "--purge-trash"}}, // one name is refused
+		{exitDone, []string{"remotes", "check", "icloud:"}},
+	} {
+		if code := a.demoStep(c.Context, world, common, step.args...); code != step.allowed {
+			if code == exitDone {
+				return failure("please report it", errors.New("the name that Dropbox refuses was not noticed"))
+			}
+			return status(code)
 		}
-	default:
-		return status(code)
 	}
-	return a.judgeDemo(made, source, dest)
+	return a.judgeDemo(made, world)
 }
 
 // demoStep shows a command as a person would type it and runs it in this process.
-func (a *app) demoStep(ctx context.Context, common []string, args ...string) int {
+func (a *app) demoStep(ctx context.Context, world *cloudtest.World, common []string, args ...string) int {
 	fmt.Fprintf(a.out, "\n$ offload %s\n", strings.Join(args, " "))
 	// A demo must not touch the person's own store, whatever the environment says.
 	inner := &app{in: a.in, out: a.out, err: a.err, terminal: a.terminal, signals: a.signals, exit: a.exit, messages: a.messages}
 	inner.lookup = func(name string) (string, bool) {
-		if strings.HasPrefix(name, "OFFLOAD_") || name == "RCLONE_CONFIG" {
+		switch {
+		case name == "RCLONE_HTTP_PROXY":
+			return world.ProxyURL(), true
+		case name == "RCLONE_CA_CERT":
+			return world.CAFile(), true
+		case strings.HasPrefix(name, "OFFLOAD_"), strings.HasPrefix(name, "RCLONE_"):
 			return "", false
 		}
 		return a.lookup(name)
@@ -111,40 +131,48 @@ func demoDir(c *cli.Context) (string, func() error, error) {
 	return dir, func() error { return nil }, nil
 }
 
-// judgeDemo compares both folders with the sums of what was made, file by file.
-func (a *app) judgeDemo(made demoTree, source, dest string) error {
-	atSource, err := sumTree(source)
-	if err != nil {
-		return err
-	}
-	atDest, err := sumTree(dest)
-	if err != nil {
-		return err
-	}
+// judgeDemo compares both clouds with the sums of what was made, file by file.
+func (a *app) judgeDemo(made demoTree, world *cloudtest.World) error {
+	drive := world.ICloud.Default()
 	arrived := map[string]bool{}
-	for _, sum := range atDest {
+	var paths []string
+	world.Dropbox.Walk(func(f cloudtest.DropboxFile) { paths = append(paths, f.Path) })
+	for _, path := range paths {
+		content, _ := world.Dropbox.Get(path)
+		sum, err := sumOf(bytes.NewReader(content))
+		if err != nil {
+			return err
+		}
 		arrived[sum] = true
 	}
-	var lost, kept []string
-	gone := 0
+	var lost []string
+	gone, kept := 0, 0
 	for path, sum := range made.sums {
+		_, there := drive.Lookup(path)
 		switch {
-		case atSource[path] == sum:
-			kept = append(kept, path)
+		case there:
+			kept++
 		case arrived[sum]:
 			gone++
 		default:
 			lost = append(lost, path)
 		}
 	}
-	fmt.Fprintf(a.out, "\nLooked at both folders again, apart from the program's own records:\n")
-	fmt.Fprintf(a.out, "  %s made, %d deleted at the source and there with the same SHA-256 at the destination, %d kept, %d lost\n",
-		count(int64(len(made.sums)), "file"), gone, len(kept), len(lost))
+	for _, path := range made.packages {
+		if _, there := drive.Lookup(path); !there {
+			lost = append(lost, path)
+		}
+		kept++
+	}
+	fmt.Fprintf(a.out, "\nLooked at both clouds again, apart from the program's own records:\n")
+	fmt.Fprintf(a.out, "  %s made, %d gone from iCloud and at Dropbox with the same SHA-256, %d kept, %d lost\n",
+		count(int64(len(made.sums)+len(made.packages)), "file"), gone, kept, len(lost))
 	if len(lost) > 0 {
 		return failure("please report it with the output above", fmt.Errorf("%s and more are lost", printable(lost[0])))
 	}
-	if gone == 0 {
-		return failure("please report it with the output above", errors.New("the demo deleted nothing at the source"))
+	unpurged := slices.ContainsFunc(drive.Trash(), func(it cloudtest.Item) bool { return it.Type == "FILE" })
+	if gone == 0 || unpurged {
+		return failure("please report it with the output above", errors.New("the demo freed nothing at iCloud"))
 	}
 	return nil
 }

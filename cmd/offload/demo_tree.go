@@ -1,72 +1,74 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"hash"
 	"io"
-	"io/fs"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
+
+	"offload/internal/cloudtest"
 )
 
-// demoTree is what the demo made: the SHA-256 of each file, by path.
+// demoTree is what the demo made: the SHA-256 of each file by its path. Packages have none: their zip is another one
+// each time.
 type demoTree struct {
-	sums    map[string]string
-	collide bool // two names collide; file systems that fold names can't hold both
+	sums     map[string]string
+	packages []string
 }
 
-// demoMaker writes the demo's files. Their content is the same on every machine and in every year.
+// demoMaker fills an iCloud Drive with the demo's files. Their content is the same on every machine and in every year.
 type demoMaker struct {
-	root   string
+	drive  *cloudtest.Account
 	random *rand.ChaCha8
 	tree   demoTree
 	made   int
 }
 
-// makeDemoTree fills root with a believable cloud of about 230 MB.
-func makeDemoTree(root string) (demoTree, error) {
-	m := &demoMaker{root: root, random: rand.NewChaCha8(sha256.Sum256([]byte("offload demo"))), tree: demoTree{sums: map[string]string{}}}
-	steps := []func() error{m.documents, m.photos, m.unicode, m.film}
-	for _, step := range steps {
+// The room of the played account: an iPhone's backup doesn't fit any more.
+const (
+	demoTotal  = 5 << 30
+	demoPhotos = 2960 << 20
+	demoBackup = 1730 << 20
+	demoMail   = 210 << 20
+)
+
+// filmSize is the demo's largest file, in bytes.
+const filmSize = 96_000_000
+
+// makeDemoTree fills the drive with a believable 130 MB and the account to the brim.
+func makeDemoTree(drive *cloudtest.Account) (demoTree, error) {
+	m := &demoMaker{drive: drive, random: rand.NewChaCha8(sha256.Sum256([]byte("offload demo"))), tree: demoTree{sums: map[string]string{}}}
+	for _, step := range []func() error{m.documents, m.photos, m.unicode, m.film, m.keynote} {
 		if err := step(); err != nil {
-			return m.tree, err
+			return m.tree, fmt.Errorf("make the demo's files: %w", err)
 		}
 	}
+	drive.SetStorage(demoTotal, demoPhotos, demoBackup, demoMail)
 	return m.tree, nil
 }
 
 // write makes one file of head, size random bytes and tail, and notes its sum.
 func (m *demoMaker) write(path, head string, size int64, tail string) error {
-	full := filepath.Join(m.root, filepath.FromSlash(path))
-	if err := os.MkdirAll(filepath.Dir(full), 0o700); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(full, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	content, err := io.ReadAll(io.MultiReader(strings.NewReader(head), io.LimitReader(m.random, size), strings.NewReader(tail)))
 	if err != nil {
 		return err
 	}
-	sum := sha256.New()
-	content := io.MultiReader(strings.NewReader(head), io.LimitReader(m.random, size), strings.NewReader(tail))
-	if err := copyAndClose(f, content, sum); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
 	m.made++
-	taken := time.Date(2024, 5, 1, 9, 0, 0, 0, time.UTC).Add(time.Duration(m.made) * 37 * time.Hour)
-	m.tree.sums[path] = hex.EncodeToString(sum.Sum(nil))
-	return os.Chtimes(full, taken, taken)
+	m.drive.Put(path, content, time.Date(2024, 5, 1, 9, 0, 0, 0, time.UTC).Add(time.Duration(m.made)*37*time.Hour))
+	m.tree.sums[path], err = sumOf(bytes.NewReader(content))
+	return err
 }
 
-func copyAndClose(f *os.File, content io.Reader, sum hash.Hash) error {
-	buffered := bufio.NewWriterSize(io.MultiWriter(f, sum), 1<<20)
-	_, err := io.Copy(buffered, content)
-	return errors.Join(err, buffered.Flush(), f.Close())
+func sumOf(r io.Reader) (string, error) {
+	sum := sha256.New()
+	if _, err := io.Copy(sum, r); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 func (m *demoMaker) documents() error {
@@ -91,8 +93,7 @@ func (m *demoMaker) photos() error {
 	return nil
 }
 
-// unicode makes names as other systems and languages write them, and two that are the same name for most clouds: once
-// with one character for the letter, once with the letter and its accent apart.
+// unicode makes names as other systems and languages write them, and one that Dropbox refuses.
 func (m *demoMaker) unicode() error {
 	for _, name := range []string{"Reise nach Köln/Straße & Brücke.txt", "Reise nach Köln/Übernachtung.txt",
 		"旅行/京都の写真.txt", "Заметки/Список покупок.txt", "Music 🎵/mix “one”.m3u"} {
@@ -100,43 +101,20 @@ func (m *demoMaker) unicode() error {
 			return err
 		}
 	}
-	if err := m.write("Reise nach Köln/Café.txt", "written on a phone\n", 300, ""); err != nil {
-		return err
-	}
-	err := m.write("Reise nach Köln/Cafe\u0301.txt", "written on a Mac\n", 500, "")
-	if errors.Is(err, fs.ErrExist) {
-		return nil // this file system takes them for one name already
-	}
-	m.tree.collide = err == nil
+	return m.write("Reise nach Köln/desktop.ini", "[.ShellClassInfo]\r\n", 60, "")
+}
+
+func (m *demoMaker) film() (err error) {
+	const path, seed = "Films/Summer at the lake.mp4", 7
+	m.drive.PutGenerated(path, filmSize, seed)
+	m.tree.sums[path], err = sumOf(cloudtest.Generated(filmSize, seed))
 	return err
 }
 
-func (m *demoMaker) film() error {
-	return m.write("Films/Summer at the lake.mp4", "\x00\x00\x00\x18ftypmp42", 200_000_000, "")
-}
-
-// sumTree returns the SHA-256 of each file below root, by its path.
-func sumTree(root string) (map[string]string, error) {
-	sums := map[string]string{}
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
-			return err
-		}
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		sum := sha256.New()
-		if _, err := io.Copy(sum, f); err != nil {
-			return err
-		}
-		relative, err := filepath.Rel(root, path)
-		sums[filepath.ToSlash(relative)] = hex.EncodeToString(sum.Sum(nil))
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read folder %s: %w", root, err)
-	}
-	return sums, nil
+// keynote makes a package: a folder that iCloud shows as one file and hands out as a zip.
+func (m *demoMaker) keynote() error {
+	const path = "Documents/Work/Pitch.key"
+	m.drive.PutPackage(path, map[string][]byte{"Index/Document.iwa": []byte(strings.Repeat("slide\n", 4000)), "preview.jpg": []byte("\xff\xd8")})
+	m.tree.packages = append(m.tree.packages, path)
+	return nil
 }

@@ -25,14 +25,7 @@ func (a *app) runEnqueue(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := setUpRclone(c.Context, cfg, log); err != nil {
-		return err
-	}
-	order, err := a.readOrder(c, cfg)
-	if err != nil {
-		return err
-	}
-	p, err := open(c.Context, cfg, log)
+	p, order, err := a.openOrder(c, cfg, log)
 	if err != nil {
 		return err
 	}
@@ -40,9 +33,16 @@ func (a *app) runEnqueue(c *cli.Context) error {
 	if err := p.checkStore(c.Context); err != nil {
 		return err
 	}
+	others, err := p.jobs.Same(c.Context, order)
+	if err != nil {
+		return err
+	}
 	job, err := p.jobs.Enqueue(c.Context, order)
 	if err != nil {
 		return err
+	}
+	if len(others) > 0 {
+		a.note("job %s goes the same way and hasn't ended: what both read counts twice against the quota; `offload jobs cancel %s` ends one of them", others[0].ID, others[0].ID)
 	}
 	if n, err := p.jobs.Workers(c.Context); err == nil && n == 0 {
 		a.note("no worker is running; the job begins with %s", startWorker(cfg))

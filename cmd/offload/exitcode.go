@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"offload/configs"
 	"offload/jobs"
 	"offload/quota"
+	"offload/transfer"
 )
 
 // The exit statuses. Scripts rely on them (DESIGN.md section 9).
@@ -105,6 +107,9 @@ func explain(err error) (code int, message, hint string) {
 		if isNetwork(err) {
 			code = exitFailed // the order may be right: the remote can't be reached now
 		}
+		if transfer.SignInRefused(context.Background(), err) != "" {
+			code = exitWaiting // nothing was accepted; a person has to sign in first
+		}
 	case errors.As(err, &input):
 		code, hint = exitUsage, orDefault(input.Hint, "`offload quota set --help` explains "+input.Field)
 	case errors.As(err, &file):
@@ -124,7 +129,7 @@ func explain(err error) (code int, message, hint string) {
 	if order != nil && order.Value != "" {
 		message = fmt.Sprintf("%s %s: %v", order.Field, configs.Quote(order.Value), order.Err)
 	}
-	return code, oneLine(message), oneLine(hint)
+	return code, oneLine(transfer.WithoutQueries(message)), oneLine(hint)
 }
 
 // isNetwork tells whether the cause lies between here and the remote.

@@ -24,7 +24,7 @@ func orderFlags() []cli.Flag {
 		text("delete-source", "`WHEN` to delete at the source: never (default), verified (each file once proved), complete (only when all are proved)"),
 		text("min-grade", "weakest `GRADE` of proof that allows a deletion: A (hash), B (hash or read back; default), C (size and time)"),
 		text("hold", "wait `TIME` between proof and deletion, such as 7d"),
-		yes("purge-trash", "remove from the source's trash what this job put there"),
+		yes("purge-trash", "at the end, remove from the source's trash for good what this job put there, and nothing else"),
 		yes("delete-packages", "delete packages (Pages, Keynote...) at the source, too"),
 		text("conflict", "`WHAT` to do where the destination holds other content under a name: rename (default: keep both), skip, overwrite"),
 		&cli.StringSliceFlag{Name: "include", Usage: "only files that match `PATTERN` (rclone's syntax; may be repeated)"},
@@ -76,7 +76,7 @@ func flagValues(flag string) []string {
 	case "outcome":
 		return append(words(transfer.Copied, transfer.Skipped, transfer.SetAside, transfer.Excluded, transfer.Failed), outcomePending)
 	case "source":
-		return words(transfer.Kept, transfer.Deleting, transfer.Deleted, transfer.Purged)
+		return words(transfer.Kept, transfer.Deleting, transfer.Deleted, transfer.Purging, transfer.Purged)
 	case "log-level":
 		return []string{"debug", "info", "warn", "error"}
 	case "log-format":

@@ -29,7 +29,7 @@ func count(n int64, thing string) string {
 	if n == 1 {
 		return "1 " + thing
 	}
-	if strings.HasSuffix(thing, "y") {
+	if strings.HasSuffix(thing, "y") && !strings.HasSuffix(thing, "ay") {
 		thing = strings.TrimSuffix(thing, "y") + "ie"
 	}
 	return humanize.Comma(n) + " " + thing + "s"

@@ -95,6 +95,9 @@ func (a *app) fileLine(out *bufio.Writer) func(jobs.FileRecord) error {
 		if err == nil && r.Dest != "" {
 			_, err = fmt.Fprintf(out, " -> %s", printable(r.Dest))
 		}
+		if err == nil && r.Package {
+			_, err = fmt.Fprint(out, "  [package, as a zip]")
+		}
 		if err == nil && r.Code != "" {
 			_, err = fmt.Fprintf(out, "  (%s: %s)", r.Code, oneLine(r.Reason))
 		}

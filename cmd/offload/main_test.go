@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rclone/rclone/lib/atexit"
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
 )
@@ -29,6 +30,7 @@ func (m checkedMain) Run() int {
 }
 
 func TestMain(m *testing.M) {
+	atexit.IgnoreSignals() // as main does
 	testscript.Main(checkedMain{m}, map[string]func(){"offload": main})
 }
 

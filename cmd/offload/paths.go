@@ -66,7 +66,7 @@ func checkRemote(field string, parsed fspath.Parsed) error {
 	}
 	for key := range parsed.Config {
 		if o := info.Options.Get(key); o != nil && (o.IsPassword || o.Sensitive) {
-			return usageError("put it into rclone.conf with `rclone config`", "%s %s: %s is a secret and doesn't belong on a command line", field, parsed.Name, key)
+			return usageError("keep it in a remote: `offload remotes add --help` says how", "%s %s: %s is a secret and doesn't belong on a command line", field, parsed.Name, key)
 		}
 	}
 	return nil
@@ -77,7 +77,7 @@ func unknownRemote(field, name string, remotes []config.Remote) error {
 	for i, r := range remotes {
 		known[i] = r.Name
 	}
-	hint := "set it up with `rclone config`, or name the file with --rclone-config"
+	hint := "`offload remotes add " + shellQuote(name) + "` makes it; that of an rclone.conf is found with --rclone-config"
 	if near := nearest(name, known); near != "" {
 		hint = "did you mean " + near + ":?"
 	} else if len(known) > 0 && len(known) <= 10 {

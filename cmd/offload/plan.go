@@ -28,14 +28,7 @@ func (a *app) runPlan(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := setUpRclone(c.Context, cfg, log); err != nil {
-		return err
-	}
-	order, err := a.readOrder(c, cfg)
-	if err != nil {
-		return err
-	}
-	p, err := open(c.Context, cfg, log)
+	p, order, err := a.openOrder(c, cfg, log)
 	if err != nil {
 		return err
 	}
@@ -66,7 +59,14 @@ func writePlan(w io.Writer, p jobs.Plan, order jobs.Order) {
 	line("copy", p.Copy, "")
 	line("compare", p.Check, " with what is at the destination under the same name")
 	if order.Deletes() {
-		line("delete", p.Delete, " at the source, each only if it is proved to have arrived")
+		// A listing doesn't tell packages from files, and empty files stay where their length isn't certain.
+		fmt.Fprintf(w, "  %-10s at most %s, %s at the source, each only if it is proved to have arrived\n", "delete", count(p.Delete.Files, "file"), size(p.Delete.Bytes))
+		if !order.DeletePackages {
+			fmt.Fprintf(w, "  %-10s packages (Pages, Keynote...) stay without --delete-packages\n", "")
+		}
+		if order.PurgeTrash {
+			fmt.Fprintf(w, "  %-10s at the end, from the source's trash, what was deleted, and nothing else\n", "purge")
+		}
 	} else {
 		fmt.Fprintf(w, "  %-10s nothing (--delete-source never)\n", "delete")
 	}

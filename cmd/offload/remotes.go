@@ -3,41 +3,107 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
-	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/config"
-	"github.com/rclone/rclone/fs/fspath"
 	"github.com/urfave/cli/v2"
+
+	"offload/jobs"
+	"offload/remotes"
 )
 
 func (a *app) newRemotes() *cli.Command {
 	return &cli.Command{
-		Name: "remotes", Usage: "look at the configured clouds",
-		Description: "Remotes are those of rclone.conf; `rclone config` adds one. Secrets are never printed.",
+		Name: "remotes", Usage: "add clouds, sign in to them, look at them",
+		Description: `Remotes that are added here are kept sealed in the store, for all workers. Those of an existing rclone.conf are used
+as they are; where both have a name, the store's is used. Secrets are never printed, and none is taken from the
+command line. docs/remotes.md says more.`,
 		Subcommands: []*cli.Command{
 			{
-				Name: "list", Usage: "list the remotes and their kinds",
+				Name: "list", Usage: "list the remotes, their kinds, where they are kept, and how long a sign-in lasts",
 				UsageText: "offload remotes list\noffload remotes list --rclone-config /etc/rclone.conf --json",
 				Action:    func(c *cli.Context) error { return a.runRemotesList(c) },
 			},
+			a.newRemotesAdd(), a.newRemotesReconnect(),
 			{
 				Name: "check", Usage: "ask a remote: does it answer, what room has it, what can it do", ArgsUsage: "REMOTE",
 				UsageText: "offload remotes check icloud\noffload remotes check dropbox:Backup --json",
 				Action:    func(c *cli.Context) error { return a.runRemotesCheck(c) },
 			},
+			a.newRemotesRemove(), a.newRemotesImport(),
 		},
 	}
 }
 
 // remoteInfo is one line of `remotes list`.
 type remoteInfo struct {
-	Name string `json:"name"`
-	Type string `json:"type"`
+	Name  string `json:"name"`
+	Type  string `json:"type"`
+	Where string `json:"where"` // store, rclone.conf or environment
+	Waits int    `json:"jobs_waiting_for_sign_in,omitempty"`
+	trustInfo
+}
+
+// signIn says how the sign-in stands. A job that found it refused knows better than the days that it should last.
+func (r remoteInfo) signIn() string {
+	name := printable(r.Name)
+	if r.Waits > 0 {
+		return "refused, " + count(int64(r.Waits), "job") + " waiting; `offload remotes reconnect " + name + "` signs in again"
+	}
+	return r.words(name)
+}
+
+// waitingJobs counts the jobs that wait for a sign-in, by remote.
+func waitingJobs(ctx context.Context, p *parts) (map[string]int, error) {
+	waits := map[string]int{}
+	if p == nil {
+		return waits, nil
+	}
+	for o := (jobs.ListOptions{States: []jobs.State{jobs.Waiting}, Limit: 200}); ; {
+		page, next, err := p.jobs.List(ctx, o)
+		if err != nil {
+			return nil, fmt.Errorf("look for jobs that wait for a sign-in: %w", err)
+		}
+		for _, j := range page {
+			if name := j.SignInRemote(); name != "" {
+				waits[name]++
+			}
+		}
+		if o.Cursor = next; next == "" {
+			return waits, nil
+		}
+	}
+}
+
+// trustInfo is how long a sign-in is still trusted.
+type trustInfo struct {
+	TrustDays *int `json:"trust_days_left,omitempty"` // nil where it isn't known, or where there is no such thing
+	TrustEnds bool `json:"trust_ends_soon,omitempty"` // sign in again now, while there is time
+}
+
+func trustOf(values map[string]string) trustInfo {
+	days, known := remotes.TrustLeft(values, time.Now())
+	if !known {
+		return trustInfo{}
+	}
+	return trustInfo{&days, remotes.TrustEndsSoon(days)}
+}
+
+// words says it for people; "" where there is nothing to say.
+func (t trustInfo) words(name string) string {
+	again := "; `offload remotes reconnect " + name + "` signs in again"
+	switch {
+	case t.TrustDays == nil:
+		return ""
+	case *t.TrustDays == 0:
+		return "the sign-in has ended" + again
+	case t.TrustEnds:
+		return "the sign-in ends in " + count(int64(*t.TrustDays), "day") + again
+	}
+	return "signed in for " + count(int64(*t.TrustDays), "more day")
 }
 
 func (a *app) runRemotesList(c *cli.Context) error {
@@ -45,143 +111,40 @@ func (a *app) runRemotesList(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := setUpRclone(c.Context, cfg, log); err != nil {
+	conf, p, err := a.setUpRemotes(c.Context, cfg, log)
+	if err != nil {
 		return err
 	}
-	remotes := []remoteInfo{}
+	if p != nil {
+		defer p.closeLogged()
+	}
+	waits, err := waitingJobs(c.Context, p)
+	if err != nil {
+		return err
+	}
+	list := []remoteInfo{}
 	for _, r := range config.GetRemotes() {
-		remotes = append(remotes, remoteInfo{r.Name, r.Type})
+		where := r.Source
+		if where != "environment" {
+			where = conf.Where(r.Name)
+		}
+		list = append(list, remoteInfo{r.Name, r.Type, where, waits[r.Name], trustOf(conf.Values(r.Name))})
 	}
-	slices.SortFunc(remotes, func(a, b remoteInfo) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(list, func(a, b remoteInfo) int { return strings.Compare(a.Name, b.Name) })
+	if hidden := conf.Hidden(); len(hidden) > 0 {
+		a.note("rclone.conf has %s, too; the store's is used", printable(strings.Join(hidden, ", ")))
+	}
 	if c.Bool("json") {
-		return writeJSON(a.out, remotes)
+		return writeJSON(a.out, list)
 	}
-	if len(remotes) == 0 {
-		a.note("no remotes in %s; `rclone config` adds one", config.GetConfigPath())
+	if len(list) == 0 {
+		a.note("no remotes; `offload remotes add icloud` and `offload remotes add dropbox` make some")
 		return nil
 	}
 	t := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "REMOTE\tKIND")
-	for _, r := range remotes {
-		fmt.Fprintf(t, "%s:\t%s\n", printable(r.Name), printable(r.Type))
+	fmt.Fprintln(t, "REMOTE\tKIND\tWHERE\tSIGN-IN")
+	for _, r := range list {
+		fmt.Fprintf(t, "%s:\t%s\t%s\t%s\n", printable(r.Name), printable(r.Type), r.Where, r.signIn())
 	}
 	return t.Flush()
-}
-
-// remoteCheck is what `remotes check` found out. Bytes are nil where the remote doesn't tell.
-type remoteCheck struct {
-	Remote          string   `json:"remote"`
-	Type            string   `json:"type"`
-	Answers         bool     `json:"answers"`
-	Milliseconds    int64    `json:"milliseconds"` // to open it and list its root
-	Entries         int      `json:"entries"`      // in its root
-	Hashes          []string `json:"hashes"`
-	KeepsModTime    bool     `json:"keeps_mtime"`
-	CaseInsensitive bool     `json:"case_insensitive"`
-	Total           *int64   `json:"total"`
-	Used            *int64   `json:"used"`
-	Free            *int64   `json:"free"`
-	Trashed         *int64   `json:"trashed"`
-}
-
-// checkTimeout bounds one check: some remotes wait minutes for a person's approval.
-const checkTimeout = time.Minute
-
-func (a *app) runRemotesCheck(c *cli.Context) error {
-	name := c.Args().First()
-	if !strings.ContainsAny(name, ":/") {
-		name += ":"
-	}
-	cfg, log, err := a.settings(c, "warn")
-	if err != nil {
-		return err
-	}
-	if err := setUpRclone(c.Context, cfg, log); err != nil {
-		return err
-	}
-	if name, err = remotePath("remote", name); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(c.Context, checkTimeout)
-	defer cancel()
-	found, err := checkOneRemote(ctx, name)
-	if err != nil {
-		return failure("check the connection; `rclone config reconnect "+remoteName(name)+":` signs in again", err)
-	}
-	if c.Bool("json") {
-		return writeJSON(a.out, found)
-	}
-	writeCheck(a.out, found)
-	return nil
-}
-
-func remoteName(path string) string {
-	parsed, err := fspath.Parse(path)
-	if err != nil {
-		return path
-	}
-	return parsed.Name
-}
-
-func checkOneRemote(ctx context.Context, name string) (remoteCheck, error) {
-	began := time.Now()
-	found := remoteCheck{Remote: name, Hashes: []string{}}
-	f, err := fs.NewFs(ctx, name)
-	if err != nil {
-		return found, fmt.Errorf("open remote %s: %w", name, err)
-	}
-	if shutdown := f.Features().Shutdown; shutdown != nil {
-		// Nothing was written, so nothing can be lost by a shutdown that fails.
-		defer func() { _ = shutdown(context.WithoutCancel(ctx)) }()
-	}
-	entries, err := f.List(ctx, "")
-	if err != nil {
-		return found, fmt.Errorf("list remote %s: %w", name, err)
-	}
-	found.Answers, found.Entries, found.Milliseconds = true, len(entries), time.Since(began).Milliseconds()
-	if info, _, _, _, err := fs.ConfigFs(name); err == nil {
-		found.Type = info.Name
-	}
-	for _, h := range f.Hashes().Array() {
-		found.Hashes = append(found.Hashes, h.String())
-	}
-	found.KeepsModTime = f.Precision() != fs.ModTimeNotSupported
-	found.CaseInsensitive = f.Features().CaseInsensitive
-	if about := f.Features().About; about != nil {
-		// Not knowing the space is no failure of the check.
-		if usage, err := about(ctx); err == nil {
-			found.Total, found.Used, found.Free, found.Trashed = usage.Total, usage.Used, usage.Free, usage.Trashed
-		}
-	}
-	return found, nil
-}
-
-func writeCheck(w io.Writer, r remoteCheck) {
-	line := func(name, format string, args ...any) {
-		fmt.Fprintf(w, "  %-10s %s\n", name, fmt.Sprintf(format, args...))
-	}
-	fmt.Fprintf(w, "%s (%s) answers: %s in its root, %d ms\n", printable(r.Remote), r.Type, count(int64(r.Entries), "entry"), r.Milliseconds)
-	if r.Free != nil {
-		line("free", "%s", size(*r.Free))
-	}
-	if r.Used != nil && r.Total != nil {
-		line("used", "%s of %s", size(*r.Used), size(*r.Total))
-	}
-	if r.Trashed != nil {
-		line("in trash", "%s", size(*r.Trashed))
-	}
-	if r.Free == nil && r.Used == nil {
-		line("space", "the remote doesn't tell")
-	}
-	if len(r.Hashes) > 0 {
-		line("proof", "grade A as a destination: it keeps content hashes (%s)", strings.Join(r.Hashes, ", "))
-	} else {
-		line("proof", "grade B as a destination: it keeps no content hash, so files are read back before a deletion")
-	}
-	if !r.KeepsModTime {
-		line("times", "it doesn't keep modification times")
-	}
-	if r.CaseInsensitive {
-		line("names", "upper and lower case are the same name there")
-	}
 }

@@ -36,14 +36,7 @@ func (a *app) runRun(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := setUpRclone(ctx, cfg, log); err != nil {
-		return err
-	}
-	order, err := a.readOrder(c, cfg)
-	if err != nil {
-		return err
-	}
-	p, err := open(ctx, cfg, log)
+	p, order, err := a.openOrder(c, cfg, log)
 	if err != nil {
 		return err
 	}
@@ -87,6 +80,9 @@ func (a *app) findOrEnqueue(ctx context.Context, p *parts, order jobs.Order) (jo
 		return job, fmt.Errorf("look for an interrupted job: %w", err)
 	}
 	if !found {
+		if err := a.noteOthers(ctx, p, order); err != nil {
+			return job, err
+		}
 		return p.jobs.EnqueueForeground(ctx, order)
 	}
 	a.note("going on with job %s of %s (%s)", job.ID, moment(job.Created), stateWords(job))
@@ -94,6 +90,27 @@ func (a *app) findOrEnqueue(ctx context.Context, p *parts, order jobs.Order) (jo
 		return p.jobs.Resume(ctx, job.ID)
 	}
 	return job, nil
+}
+
+// noteOthers says where jobs of the same paths were interrupted that were given other options: this one doesn't go on
+// with them, and a person who changed only the bandwidth may think that it does.
+func (a *app) noteOthers(ctx context.Context, p *parts, order jobs.Order) error {
+	open := []jobs.State{jobs.Queued, jobs.Scanning, jobs.Transferring, jobs.Finishing, jobs.Paused, jobs.Waiting}
+	for o := (jobs.ListOptions{States: open, Limit: 200}); ; {
+		page, next, err := p.jobs.List(ctx, o)
+		if err != nil {
+			return fmt.Errorf("look for an interrupted job: %w", err)
+		}
+		for _, j := range page {
+			if j.Source == order.Source && j.Dest == order.Dest {
+				a.note("job %s of the same paths hasn't ended, but its options are others, so this is a new job; `offload jobs cancel %s` ends that one",
+					j.ID, j.ID)
+			}
+		}
+		if o.Cursor = next; next == "" {
+			return nil
+		}
+	}
 }
 
 // sameSignal is how soon after a first signal another one is taken for the same: timeout(1) and some terminals send each

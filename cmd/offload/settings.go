@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"offload/configs"
+	"offload/transfer"
 )
 
 // settings reads the configuration: default, file, environment and flags, the later ones winning. defaultLevel is the
@@ -65,11 +66,24 @@ func newLog(w io.Writer, level, format string) *slog.Logger {
 	var l slog.Level
 	// Validate has accepted the level; an unknown one would leave info.
 	_ = l.UnmarshalText([]byte(level))
-	opts := &slog.HandlerOptions{Level: l}
+	opts := &slog.HandlerOptions{Level: l, ReplaceAttr: withoutQueries}
 	if format == "json" {
 		return slog.New(slog.NewJSONHandler(w, opts))
 	}
 	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+// withoutQueries takes what may be signed off the addresses in a record of the log.
+func withoutQueries(_ []string, a slog.Attr) slog.Attr {
+	switch v := a.Value; v.Kind() {
+	case slog.KindString:
+		a.Value = slog.StringValue(transfer.WithoutQueries(v.String()))
+	case slog.KindAny:
+		if err, ok := v.Any().(error); ok {
+			a.Value = slog.StringValue(transfer.WithoutQueries(err.Error()))
+		}
+	}
+	return a
 }
 
 // switchWriter lets messages and the log go through the bars while those are drawn, so that neither tears the other.

@@ -17,6 +17,7 @@ import (
 type group struct {
 	code     string
 	reason   string // of the first file
+	mixed    bool   // others have another reason
 	files    int64
 	bytes    int64
 	examples []string
@@ -32,6 +33,7 @@ type tally struct {
 	aside   []*group
 	kept    []*group // copied or there already, but not deleted though the job deletes
 	skipped []*group
+	trashed []*group // deleted, but not out of the source's trash though the job purges it
 }
 
 func (t *tally) add(r jobs.FileRecord) error {
@@ -40,7 +42,9 @@ func (t *tally) add(r jobs.FileRecord) error {
 		t.failed = addTo(t.failed, r)
 	case r.Result == transfer.SetAside:
 		t.aside = addTo(t.aside, r)
-	case t.deletes && (r.Result == transfer.Copied || r.Result == transfer.Skipped) && r.Source != transfer.Deleted && r.Source != transfer.Purged:
+	case r.Code == transfer.CodeNotPurged:
+		t.trashed = addTo(t.trashed, r)
+	case t.deletes && (r.Result == transfer.Copied || r.Result == transfer.Skipped) && !r.Source.Gone():
 		t.kept = addTo(t.kept, r)
 	case r.Result == transfer.Skipped && r.Code != "":
 		t.skipped = addTo(t.skipped, r)
@@ -54,6 +58,9 @@ func addTo(groups []*group, r jobs.FileRecord) []*group {
 		i, groups = len(groups), append(groups, &group{code: r.Code, reason: r.Reason})
 	}
 	g := groups[i]
+	if len(g.examples) > 0 && strings.ReplaceAll(r.Reason, r.Path, "") != strings.ReplaceAll(g.reason, g.examples[0], "") {
+		g.mixed = true
+	}
 	g.files++
 	g.bytes += max(r.Size, 0)
 	if len(g.examples) < maxExamples {
@@ -76,6 +83,7 @@ func (a *app) writeSummary(ctx context.Context, p *parts, job jobs.Job) error {
 	writeGroups(w, "Failed (still at the source):", t.failed)
 	writeGroups(w, "Set aside (never copied, never deleted):", t.aside)
 	writeGroups(w, "Kept at the source though they are at the destination:", t.kept)
+	writeGroups(w, "Deleted, but still in the source's trash:", t.trashed)
 	writeGroups(w, "Left as they are:", t.skipped)
 	st, err := p.ledger.Status(ctx, job.Account)
 	if err != nil {
@@ -119,6 +127,9 @@ func writeCounts(w io.Writer, job jobs.Job) {
 	if job.DeleteSource != transfer.DeleteNever {
 		line("deleted", "%s, %s at the source", count(f.Deleted, "file"), size(b.Deleted))
 	}
+	if f.Purged > 0 {
+		line("purged", "%s, %s from the source's trash", count(f.Purged, "file"), size(b.Purged))
+	}
 	if f.SetAside > 0 {
 		line("set aside", "%s", count(f.SetAside, "file"))
 	}
@@ -134,6 +145,7 @@ func writeCounts(w io.Writer, job jobs.Job) {
 	if job.Error != "" {
 		line("error", "%s", oneLine(job.Error))
 	}
+	writeStorage(w, job)
 }
 
 func writeGroups(w io.Writer, title string, groups []*group) {
@@ -153,7 +165,10 @@ func writeGroups(w io.Writer, title string, groups []*group) {
 		if more := g.files - int64(len(g.examples)); more > 0 {
 			fmt.Fprintf(w, "    and %d more\n", more)
 		}
-		if g.reason != "" {
+		switch {
+		case g.mixed:
+			fmt.Fprintf(w, "    why, for the first: %s\n", oneLine(g.reason))
+		case g.reason != "":
 			fmt.Fprintf(w, "    why: %s\n", oneLine(g.reason))
 		}
 	}
@@ -177,12 +192,18 @@ func nextStep(job jobs.Job, t *tally) string {
 	switch {
 	case job.State == jobs.Waiting && job.Reason == jobs.ReasonQuota:
 		return fmt.Sprintf("`offload quota set --account %s --plan PLAN` gives more room; after that, or at the reset, run the same command again", job.Account)
+	case job.SignInRemote() != "":
+		return fmt.Sprintf("`offload remotes reconnect %s` signs in again; the job goes on then, or with the same command again", job.SignInRemote())
+	case job.State == jobs.Waiting && job.Reason == jobs.ReasonSpace:
+		return fmt.Sprintf("make room at %s, then run the same command again", printable(job.Dest))
 	case job.State == jobs.Waiting:
 		return "mend what it waits for, then run the same command again"
 	case job.State == jobs.Paused:
 		return "`offload jobs resume " + job.ID + "`, or the same command again"
 	case len(t.failed) > 0:
 		return "`offload jobs retry " + job.ID + "` does the failed files again; `offload jobs files " + job.ID + " --outcome failed` lists them"
+	case len(t.trashed) > 0:
+		return "`offload jobs retry " + job.ID + "` purges them again, or empty the source's trash by hand"
 	case len(t.aside) > 0:
 		return "`offload jobs files " + job.ID + " --outcome set_aside` lists what was set aside"
 	}
@@ -203,7 +224,11 @@ func stateWords(job jobs.Job) string {
 		jobs.ReasonHold:   "holding before the deletion",
 	}
 	words = orDefault(reasons[job.Reason], words)
-	if job.Until != nil {
+	switch {
+	case job.Until == nil:
+	case job.Reason == jobs.ReasonSignIn, job.Reason == jobs.ReasonSpace: // no deadline: what it waits for may come sooner or later
+		words += fmt.Sprintf("; looks again at %s (%s)", moment(*job.Until), fromNow(*job.Until))
+	default:
 		words += fmt.Sprintf(" until %s (%s)", moment(*job.Until), fromNow(*job.Until))
 	}
 	return words

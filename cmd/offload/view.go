@@ -79,6 +79,9 @@ func progressLine(p jobs.Progress, width int) string {
 	default:
 		parts = append(parts, stateWords(p.Job))
 	}
+	if f.Purged > 0 && p.Job.State == jobs.Finishing {
+		parts = append(parts, fmt.Sprintf("%d of %d purged from the trash", f.Purged, f.Deleted))
+	}
 	line := strings.Join(parts, ", ")
 	if len(p.Current) > 0 {
 		names := make([]string, min(3, len(p.Current)))
@@ -135,7 +138,7 @@ func newBars(messages *switchWriter, deletes bool) *bars {
 	b.before = messages.swap(io.Discard)
 	b.progress = mpb.New(mpb.WithOutput(b.before), mpb.WithWidth(60), mpb.WithRefreshRate(150*time.Millisecond), mpb.WithAutoRefresh())
 	messages.swap(b.progress)
-	b.copied = b.bar("copied ", decor.CountersKibiByte("% .1f / % .1f"))
+	b.copied = b.bar("copied ", decor.Any(func(s decor.Statistics) string { return size(s.Current) + " / " + size(s.Total) }))
 	b.proved = b.bar("proved ", decor.CountersNoUnit("%d / %d files"))
 	if deletes {
 		b.deleted = b.bar("deleted", decor.CountersNoUnit("%d / %d files"))

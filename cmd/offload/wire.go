@@ -8,20 +8,27 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"offload/configs"
 	"offload/internal/store"
 	"offload/jobs"
 	"offload/quota"
+	"offload/remotes"
+	"offload/transfer"
 )
 
 // parts are the parts of the program that a command works with.
 type parts struct {
-	cfg    configs.Config
-	log    *slog.Logger
-	store  *store.Store
-	ledger *quota.Ledger
-	jobs   *jobs.Service
+	cfg     configs.Config
+	log     *slog.Logger
+	store   *store.Store
+	ledger  *quota.Ledger
+	jobs    *jobs.Service
+	remotes *remotes.Composed // nil for commands that need no remotes
+
+	openerOnce sync.Once
+	openerMade transfer.Opener // by opener, with the first remote that is opened
 }
 
 // open opens the store and builds ledger and service on it. The caller closes the parts.
@@ -39,7 +46,7 @@ func open(ctx context.Context, cfg configs.Config, log *slog.Logger) (*parts, er
 	if p.ledger, err = quota.New(p.store.Client(), quotaConfig(cfg, log)); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
-	if p.jobs, err = jobs.New(jobs.Config{Store: p.store, Ledger: p.ledger, Log: log}); err != nil {
+	if p.jobs, err = jobs.New(jobs.Config{Store: p.store, Ledger: p.ledger, Log: log, Open: p.openPair}); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
@@ -80,6 +87,9 @@ func quotaConfig(cfg configs.Config, log *slog.Logger) quota.Config {
 // Close closes what was opened, in the opposite order.
 func (p *parts) Close() error {
 	var errs []error
+	if p.remotes != nil {
+		p.remotes.Attach(nil) // it reads from the store
+	}
 	if p.jobs != nil {
 		errs = append(errs, p.jobs.Close())
 	}

@@ -13,7 +13,7 @@ import (
 
 func workerFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "batches", Usage: "`N` batches of files at once; default 8 (OFFLOAD_WORKER_BATCHES)"},
+		&cli.StringFlag{Name: "batches", Usage: "`N` batches of files at once; default 16 (OFFLOAD_WORKER_BATCHES)"},
 		&cli.StringFlag{Name: "transfers", Usage: "`N` files at once over all batches; 0 (default) adapts (OFFLOAD_WORKER_TRANSFERS)"},
 	}
 }
@@ -57,10 +57,7 @@ func (a *app) runWorker(c *cli.Context) error {
 		return usageError("use `offload worker`, or leave out --redis and OFFLOAD_REDIS", "up runs on the embedded store, but the settings name %s", configs.MaskURL(cfg.Redis))
 	}
 	ctx := c.Context
-	if err := setUpRclone(ctx, cfg, log); err != nil {
-		return err
-	}
-	p, err := open(ctx, cfg, log)
+	_, p, err := a.openRemotes(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
