@@ -27,9 +27,10 @@ type world struct {
 	keep   string
 	webdav string // the server's own URL
 	s3     string
-	data   string // folder of the embedded store
-	rclone string // the pinned rclone
-	killed bool   // a process that wrote to the destination was killed
+	data   string   // folder of the embedded store
+	rclone string   // the pinned rclone
+	killed bool     // a process that wrote to the destination was killed
+	more   []string // environment beyond the usual: of worlds whose clouds are played
 }
 
 // newWorld starts both servers over empty folders; fill writes the tree that will be moved.
@@ -112,7 +113,7 @@ func (w *world) redis() string {
 
 // env is the environment of every child: nothing of the developer's own configuration reaches it.
 func (w *world) env() []string {
-	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir, "TMPDIR=" + os.TempDir(), "LANG=C.UTF-8"}
+	return append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir, "TMPDIR=" + os.TempDir(), "LANG=C.UTF-8"}, w.more...)
 }
 
 // config writes an rclone.conf whose `src:` is the WebDAV server at url, and returns its path.
