@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/config"
 )
 
 // Backend opens a remote, named as rclone names it ("icloud:Documents", "dropbox,batch_size=20:Backup"), as fs.NewFs
@@ -34,6 +35,7 @@ func (op Opener) Remote(ctx context.Context, remote string) (fs.Fs, error) {
 // Open opens both remotes of a pair. A source that is a single file opens its folder, narrowed to that file as by
 // Options.FilesFrom; other filters can't go with it (*FilterError). The error names the remote.
 func (op Opener) Open(ctx context.Context, source, dest string, opt Options) (*Pair, error) {
+	config.LoadedData() // rclone reads its configuration at the first call, unguarded
 	var dst fs.Fs
 	var destErr error
 	var opening sync.WaitGroup // the destination, while the source is opened: each takes a few calls

@@ -7,7 +7,9 @@ drop('scan')
 redis.call('HINCRBY', job, 'found', tonumber(ARGV[3]) - tonumber(redis.call('HGET', job, 'excluded') or '0'))
 redis.call('HINCRBY', job, 'b_found', tonumber(ARGV[4]) - tonumber(redis.call('HGET', job, 'b_excluded') or '0'))
 redis.call('HSET', job, 'scan_complete', '1', 'excluded', ARGV[3], 'b_excluded', ARGV[4], 'unlisted', ARGV[5],
-  'error', ARGV[6], 'scan_error', ARGV[6])
+  'scan_error', ARGV[6])
+-- A job that waits says why; what was wrong with the scan is told at its end.
+if state ~= 'waiting' then redis.call('HSET', job, 'error', ARGV[6]) end
 if state == 'scanning' then
   move(state, 'transferring', '', '', '', ARGV[2])
   advance(ARGV[2])

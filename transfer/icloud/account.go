@@ -46,6 +46,8 @@ type Account struct {
 	content *limiter // downloads
 	lists   *coalescer
 	bare    atomic.Bool // the server knows the trash by its bare name
+	// barePurge says that the server takes a purge only without client IDs.
+	barePurge atomic.Bool
 
 	mu      sync.Mutex
 	session session

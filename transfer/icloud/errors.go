@@ -78,6 +78,23 @@ func refusedWhole(err error) bool {
 	return false
 }
 
+// oneByOne tells whether the answers to the items of one call look as if the server handled only some of them: the rest
+// has no answer of its own, or a failure that says nothing of the item. Those are sent again alone, after a look.
+func oneByOne(errs []error) bool {
+	handled, left := false, false
+	for _, err := range errs {
+		handled = handled || err == nil
+		left = left || unhandled(err)
+	}
+	return handled && left
+}
+
+// unhandled tells whether an item of a call may simply not have been handled.
+func unhandled(err error) bool {
+	var ie *itemError
+	return errors.Is(err, errUnsure) || errors.As(err, &ie)
+}
+
 // signInError says that a person must sign in, and how.
 func signInError(name, why string) error {
 	name, _, _ = strings.Cut(name, "{") // what rclone adds for options given with the remote's name

@@ -295,10 +295,9 @@ func (l *lane) send(ctx context.Context, svc service, todo []*wish) {
 			if n > 1 {
 				_ = l.paced(ctx) // where that fails the next look at ctx says so
 			}
-			for _, w := range l.sendOnce(ctx, svc, group) {
-				unsure = append(unsure, w)
-				refused = refused || !errors.Is(w.err, errUnsure)
-			}
+			left, alone := l.sendOnce(ctx, svc, group)
+			unsure = append(unsure, left...)
+			refused = refused || alone
 		}
 		if refused {
 			size = 1
@@ -309,26 +308,31 @@ func (l *lane) send(ctx context.Context, svc service, todo []*wish) {
 	}
 }
 
-// sendOnce sends those of a group that may be sent, in one call, and returns those that have no result by it.
-func (l *lane) sendOnce(ctx context.Context, svc service, group []*wish) (unsure []*wish) {
+// sendOnce sends those of a group that may be sent, in one call, and returns those that have no result by it. alone says
+// that the server seems not to take several items in one call.
+func (l *lane) sendOnce(ctx context.Context, svc service, group []*wish) (unsure []*wish, alone bool) {
 	if group = l.ready(ctx, group); len(group) == 0 {
-		return nil
+		return nil, false
 	}
 	refs := make([]Ref, len(group))
 	for i, w := range group {
 		refs[i] = w.ref
 	}
 	errs := svc.Trash(ctx, refs)
+	mixed := oneByOne(errs)
 	for i, w := range group {
 		w.err = errUnsure
 		if len(errs) == len(group) {
 			w.err = errs[i]
 		}
-		if errors.Is(w.err, errUnsure) || refusedWhole(w.err) {
+		switch {
+		case refusedWhole(w.err):
+			unsure, alone = append(unsure, w), true
+		case errors.Is(w.err, errUnsure), mixed && unhandled(w.err):
 			unsure = append(unsure, w)
 		}
 	}
-	return unsure
+	return unsure, alone || mixed
 }
 
 // ready asks once more whether each wish may be sent, and marks those that may: from here they can't be withdrawn.

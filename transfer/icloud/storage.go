@@ -18,6 +18,9 @@ const (
 	wsAccount       = "account"
 )
 
+// errUntold says that an answer is whole but doesn't name the room.
+var errUntold = errors.New("iCloud doesn't tell the account's storage")
+
 // Storage implements service. Two addresses and two methods are in use for it; which of them an account answers to isn't
 // documented, so that all are tried, the newest first.
 func (a *Account) Storage(ctx context.Context) (transfer.Storage, error) {
@@ -39,12 +42,20 @@ func (a *Account) Storage(ctx context.Context) (transfer.Storage, error) {
 	for _, c := range forms {
 		var room transfer.Storage
 		c.what = what
+		var untold error
 		c.decode = func(b []byte) (err error) {
 			room, err = readStorage(b)
+			if untold = nil; errors.Is(err, errUntold) { // to ask the same again would bring the same
+				untold, err = err, nil
+			}
 			return err
 		}
 		if err = a.do(ctx, c); err == nil {
-			return room, nil
+			if untold == nil {
+				return room, nil
+			}
+			err = fmt.Errorf("%s: %w", what, untold)
+			continue
 		}
 		var se *statusError
 		if !errors.As(err, &se) || se.status/100 != 4 || throttles(se.status) {
@@ -70,7 +81,7 @@ func readStorage(body []byte) (transfer.Storage, error) {
 		return transfer.Storage{}, err
 	}
 	if !ans.Info.Total.ok || !ans.Info.Used.ok {
-		return transfer.Storage{}, fmt.Errorf("%w: no storage told", errShort)
+		return transfer.Storage{}, errUntold
 	}
 	room := transfer.Storage{Total: ans.Info.Total.n, Used: ans.Info.Used.n}
 	for _, m := range ans.Media {

@@ -74,6 +74,7 @@ func (f *Fs) fromTrash(ctx context.Context, what string, items []transfer.Trashe
 	for i := range items {
 		todo[i], errs[i] = i, errUnsure
 	}
+	size := trashMax
 	err := f.lane.exclusive(ctx, func(ctx context.Context) error {
 		for n := 1; len(todo) > 0; n++ {
 			there, err := f.inTrash(ctx)
@@ -84,8 +85,12 @@ func (f *Fs) fromTrash(ctx context.Context, what string, items []transfer.Trashe
 			if len(todo) == 0 || n > trashSends {
 				return nil // what is still there keeps its error
 			}
-			if todo, err = f.callInGroups(ctx, items, todo, there, call, errs); err != nil {
+			var alone bool
+			if todo, alone, err = f.callInGroups(ctx, items, todo, size, there, call, errs); err != nil {
 				return err
+			}
+			if alone {
+				size = 1
 			}
 		}
 		return nil
@@ -146,29 +151,38 @@ func sendable(items []transfer.Trashed, todo []int, there map[string]Trashed, fi
 	return keep
 }
 
-// callInGroups sends each item once and returns those whose answer was lost.
-func (f *Fs) callInGroups(ctx context.Context, items []transfer.Trashed, todo []int, there map[string]Trashed,
-	call func(context.Context, []Ref) []error, errs []error) (unsure []int, err error) {
+// callInGroups sends each item once, size of them in a call, and returns those whose answer was lost. alone says that the
+// server seems not to take several items in one call.
+func (f *Fs) callInGroups(ctx context.Context, items []transfer.Trashed, todo []int, size int, there map[string]Trashed,
+	call func(context.Context, []Ref) []error, errs []error) (unsure []int, alone bool, err error) {
 	for len(todo) > 0 {
-		group := todo[:min(len(todo), trashMax)]
+		group := todo[:min(len(todo), size)]
 		todo = todo[len(group):]
 		if err := f.lane.paced(ctx); err != nil {
-			return nil, err
+			return nil, alone, err
 		}
 		refs := make([]Ref, len(group))
 		for n, i := range group {
 			refs[n] = Ref{ID: items[i].ID, ETag: there[items[i].ID].ETag}
 		}
 		got := call(ctx, refs)
+		mixed := oneByOne(got)
+		alone = alone || mixed
 		for n, i := range group {
 			errs[i] = errUnsure
 			if len(got) == len(group) {
 				errs[i] = got[n]
 			}
-			if errors.Is(errs[i], errUnsure) || refusedWhole(errs[i]) {
+			switch {
+			case refusedWhole(errs[i]):
+				unsure, alone = append(unsure, i), true
+			case errors.Is(errs[i], errUnsure), mixed && unhandled(errs[i]):
 				unsure = append(unsure, i)
 			}
 		}
+		if alone {
+			size = 1
+		}
 	}
-	return unsure, nil
+	return unsure, alone, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 
 	"github.com/rclone/rclone/backend/iclouddrive/api"
@@ -19,7 +20,7 @@ func (a *Account) Trash(ctx context.Context, items []Ref) []error {
 
 // Purge implements service.
 func (a *Account) Purge(ctx context.Context, items []Ref) []error {
-	return a.change(ctx, "remove items from the trash", "/deleteItems", items)
+	return a.change(ctx, "remove items from the trash", purgePath, items)
 }
 
 // PutBack implements service.
@@ -27,11 +28,14 @@ func (a *Account) PutBack(ctx context.Context, items []Ref) []error {
 	return a.change(ctx, "put items back", "/putBackItemsFromTrash", items)
 }
 
+// purgePath is the call that removes items for good.
+const purgePath = "/deleteItems"
+
 // changeItem is one item of a call that changes.
 type changeItem struct {
 	ID       string `json:"drivewsid"`
 	ETag     string `json:"etag"`
-	ClientID string `json:"clientId"`
+	ClientID string `json:"clientId,omitempty"`
 }
 
 // change makes one call that changes items, each on the condition of its etag. Items that the server was too busy for go
@@ -72,16 +76,19 @@ type itemError struct{ what, status string }
 
 func (e *itemError) Error() string { return fmt.Sprintf("%s: iCloud answered %q", e.what, e.status) }
 
+// changeOnce makes the call. Two forms of a purge are known, with and without a client ID: where one is refused as a
+// whole, and so nothing was done, the other is sent, and the one that was taken is kept to.
 func (a *Account) changeOnce(ctx context.Context, what, path string, items []Ref) []error {
-	body := struct {
-		Items []changeItem `json:"items"`
-	}{}
-	for _, it := range items {
-		body.Items = append(body.Items, changeItem{ID: it.ID, ETag: it.ETag, ClientID: it.ID})
+	bare := path == purgePath && a.barePurge.Load()
+	found, err := a.sendChange(ctx, what, path, items, bare)
+	var se *statusError
+	if path == purgePath && errors.As(err, &se) && se.status == http.StatusBadRequest {
+		other, otherErr := a.sendChange(ctx, what, path, items, !bare)
+		if otherErr == nil {
+			a.barePurge.Store(!bare)
+		}
+		found, err = other, otherErr
 	}
-	var found itemList
-	err := a.do(ctx, &call{what: what, method: "POST", service: api.WsDrive, path: path, body: body, changes: true,
-		decode: func(b []byte) error { return readItems(b, &found) }})
 	errs := make([]error, len(items))
 	for i := range items {
 		if err != nil {
@@ -91,6 +98,23 @@ func (a *Account) changeOnce(ctx context.Context, what, path string, items []Ref
 		errs[i] = result(what, answerTo(found.list, items, i))
 	}
 	return errs
+}
+
+// sendChange sends items; bare leaves their client IDs out.
+func (a *Account) sendChange(ctx context.Context, what, path string, items []Ref, bare bool) (found itemList, err error) {
+	body := struct {
+		Items []changeItem `json:"items"`
+	}{}
+	for _, it := range items {
+		c := changeItem{ID: it.ID, ETag: it.ETag}
+		if !bare {
+			c.ClientID = it.ID
+		}
+		body.Items = append(body.Items, c)
+	}
+	err = a.do(ctx, &call{what: what, method: "POST", service: api.WsDrive, path: path, body: body, changes: true,
+		decode: func(b []byte) error { return readItems(b, &found) }})
+	return found, err
 }
 
 // answerTo finds the answer to item i: by its ID, or by its place where no answer has one and none is missing.
