@@ -24,6 +24,7 @@ const (
 	CodeShared        = "shared"            // it belongs to somebody else
 	CodePackage       = "package"           // the source hands it out as a zip made on the fly: nothing to compare with
 	CodeNotPurged     = "not_purged"        // deleted, but still in the source's trash as far as is known
+	CodeDoubted       = "checksum_differs"  // the source's own checksum tells of other bytes than were read, every time
 	CodeReadOnly      = "read_only"         // the source can't delete
 	CodeSamePlace     = "same_place"        // source and destination are the same file, or may be
 	CodeNoMark        = "version_not_known" // the source gives nothing to tell versions of a file apart
@@ -52,6 +53,7 @@ func remedies() map[string]string {
 		CodeShared:        "Ask its owner about it.",
 		CodePackage:       "Look at the copy, then delete it by hand, or use --delete-packages.",
 		CodeNotPurged:     "Empty the source's trash by hand to get the room back.",
+		CodeDoubted:       "Look at the copy, then delete the file by hand.",
 		CodeReadOnly:      "Delete it with the source's own program.",
 		CodeSamePlace:     "Choose a destination outside of the source.",
 		CodeNoMark:        "Look at the copy, then delete the file by hand.",

@@ -187,6 +187,8 @@ func (w *work) remove(ctx context.Context, o Outcome, m mark, src fs.Object, aga
 		return w.deleted(ctx, o)
 	case errors.Is(err, ErrChanged):
 		return w.keep(ctx, o, CodeChangedLater, "it changed after it was copied")
+	case errors.Is(err, ErrDoubted):
+		return w.keep(ctx, o, CodeDoubted, ErrDoubted.Error())
 	case errors.Is(err, ErrFenced):
 		return portErr("delete source file", err)
 	}

@@ -273,6 +273,16 @@ func TestConditionalDeletionKeepsANewVersion(t *testing.T) {
 	}
 }
 
+func TestDoubtedReadingKeepsTheSource(t *testing.T) {
+	w, d := newDriveWorld(t, verified, map[string]string{"f.txt": "content"})
+	d.onDelete = func(transfer.Target) (bool, error) { return true, transfer.ErrDoubted }
+	w.mustRun()
+	w.wantSource("f.txt", transfer.Kept, transfer.CodeDoubted)
+	if len(d.trash) != 0 || readAll(t, w.dst)["f.txt"] != "content" {
+		t.Error("the copy or the source is missing")
+	}
+}
+
 func TestDeletionWhoseAnswerIsLostIsKnownAgain(t *testing.T) {
 	w, d := newDriveWorld(t, verified, map[string]string{"f.txt": "content"})
 	d.onDelete = func(target transfer.Target) (bool, error) {

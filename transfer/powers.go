@@ -23,6 +23,10 @@ var (
 // ErrChanged is what a Deleter answers for a file whose version isn't the one that was asked for: it is kept.
 var ErrChanged = errors.New("the file changed at the source")
 
+// ErrDoubted is what a Deleter answers for a file of which something else was read than the source's own checksum tells:
+// it is kept.
+var ErrDoubted = errors.New("what was read of it differs from the source's own checksum")
+
 // Target is one source file to delete: the version that was proved, not whatever has its name by now.
 type Target struct {
 	Path    string // as the source spells it, below its root
@@ -87,7 +91,8 @@ type Packaged interface{ Package() bool }
 // Evidence is an optional power of a source's object: what the source's own checksum says of the bytes that its last
 // whole reading gave.
 type Evidence interface {
-	// Evidence is "match", "differs" or "" for unknown. It decides nothing: the form of the checksum isn't documented.
+	// Evidence is "match", "differs" or "" for unknown. It proves nothing: the form of the checksum isn't documented. A
+	// source that has reason to trust it fails the reading, or answers a deletion with ErrDoubted.
 	Evidence() string
 }
 

@@ -48,6 +48,7 @@ type Account struct {
 	bare    atomic.Bool // the server knows the trash by its bare name
 	// barePurge says that the server takes a purge only without client IDs.
 	barePurge atomic.Bool
+	away      away
 
 	mu      sync.Mutex
 	session session

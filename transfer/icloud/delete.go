@@ -36,6 +36,8 @@ func (f *Fs) Delete(ctx context.Context, targets []transfer.Target) []error {
 			errs[i] = fserrors.NoRetryError(errNoVersion)
 		case strings.Contains(t.ID, "SHARED"), o != nil && o.shared:
 			errs[i] = fserrors.NoRetryError(errShared)
+		case f.lane.sums.doubted(Ref{ID: t.ID, ETag: t.ETag}):
+			errs[i] = transfer.ErrDoubted
 		default:
 			ws[i] = &wish{svc: f.svc, ref: Ref{ID: t.ID, ETag: t.ETag}, held: t.Held}
 			if o != nil && o.ID() == t.ID {

@@ -55,6 +55,7 @@ type lane struct {
 	log          *slog.Logger
 	gather, pace time.Duration
 	lookAgain    time.Duration // between two looks for what should be gone
+	sums         sums          // what the checksums of the account told
 
 	mu      sync.Mutex
 	queue   []*wish

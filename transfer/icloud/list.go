@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 	"github.com/rclone/rclone/fs"
@@ -311,7 +312,7 @@ func answerFor(list []wireItem, id string, lenient bool) *wireItem {
 func missing(w *wireItem) int64 {
 	want := max(w.NumberOfItems.n, w.DirectChildren.n)
 	if !w.Items.given {
-		if w.NumberOfItems.ok && want == 0 {
+		if (w.NumberOfItems.ok || w.DirectChildren.ok) && want == 0 {
 			return 0
 		}
 		return max(want, 1)
@@ -389,6 +390,10 @@ func (a *Account) ListTrash(ctx context.Context) ([]Trashed, error) {
 			out := make([]Trashed, len(w.Items.list))
 			for i := range w.Items.list {
 				out[i] = Trashed{Item: w.Items.list[i].item(a.enc), RestorePath: string(w.Items.list[i].RestorePath)}
+				if a.away.is(out[i].ID, out[i].ETag) {
+					// It is surely the version that went there; the trash may give it the time when it did.
+					out[i].ModTime = time.Time{}
+				}
 			}
 			return out, nil
 		}

@@ -205,7 +205,12 @@ func (o *Object) download(ctx context.Context, got offer, part bool, options []f
 	if part || got.Package || got.Signature == "" {
 		return body, nil
 	}
-	return newWitness(body, got.Signature, o.witnessed), nil
+	it := o.seen()
+	of := Ref{ID: it.ID, ETag: it.ETag}
+	return newWitness(body, got.Signature, func(said, sum string) error {
+		o.witnessed(said)
+		return o.fs.lane.sums.told(of, said, sum)
+	}), nil
 }
 
 // isOurs tells whether an error of download isn't the server's.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 	"github.com/rclone/rclone/fs"
@@ -15,7 +16,7 @@ import (
 
 // Trash implements service.
 func (a *Account) Trash(ctx context.Context, items []Ref) []error {
-	return a.change(ctx, "move items to the trash", "/moveItemsToTrash", items)
+	return a.change(ctx, "move items to the trash", toTrashPath, items)
 }
 
 // Purge implements service.
@@ -27,6 +28,9 @@ func (a *Account) Purge(ctx context.Context, items []Ref) []error {
 func (a *Account) PutBack(ctx context.Context, items []Ref) []error {
 	return a.change(ctx, "put items back", "/putBackItemsFromTrash", items)
 }
+
+// toTrashPath is the call that moves items to the trash.
+const toTrashPath = "/moveItemsToTrash"
 
 // purgePath is the call that removes items for good.
 const purgePath = "/deleteItems"
@@ -95,7 +99,10 @@ func (a *Account) changeOnce(ctx context.Context, what, path string, items []Ref
 			errs[i] = err
 			continue
 		}
-		errs[i] = result(what, answerTo(found.list, items, i))
+		w := answerTo(found.list, items, i)
+		if errs[i] = result(what, w); errs[i] == nil && path == toTrashPath {
+			a.away.note(items[i].ID, string(w.Etag))
+		}
 	}
 	return errs
 }
@@ -149,4 +156,29 @@ func result(what string, w *wireItem) error {
 		return &itemError{what, status}
 	}
 	return &itemError{what, "an unknown status"}
+}
+
+// awayMax is how many items the memory of what went to the trash holds.
+const awayMax = 100_000
+
+// away remembers the versions that items have in the trash, as the call that moved them there told.
+type away struct {
+	mu    sync.Mutex
+	etags map[string]string // by ID
+}
+
+func (w *away) note(id, etag string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.etags == nil || len(w.etags) >= awayMax {
+		w.etags = map[string]string{}
+	}
+	w.etags[id] = etag
+}
+
+// is tells whether an item is in the trash in the very version that went there from here.
+func (w *away) is(id, etag string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return id != "" && etag != "" && w.etags[id] == etag
 }
