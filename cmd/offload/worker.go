@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -45,6 +47,12 @@ func (a *app) newUp() *cli.Command {
 	}
 }
 
+// How long a stop may take, after the first signal and after the second: longer than files are waited for.
+const (
+	stopSlowly = 15 * time.Second
+	stopAtOnce = 10 * time.Second
+)
+
 func (a *app) runWorker(c *cli.Context) error {
 	cfg, log, err := a.settings(c, "info")
 	if err != nil {
@@ -80,8 +88,16 @@ func (a *app) runWorker(c *cli.Context) error {
 		})
 	}()
 	log.Info("worker started", "batches", cfg.Worker.Batches, "transfers", cfg.Worker.Transfers, "store", storeName(cfg))
+	var late <-chan time.Time // when a stop has taken too long; nil before there is one
 	for stops := 0; ; {
 		select {
+		case <-late:
+			if stops > 1 {
+				return failure("nothing is lost by it; docs/state-machine.md says who goes on", errors.New("the worker didn't stop in time and was ended"))
+			}
+			log.Warn("stopping takes too long: what has begun is left, and done again later")
+			stops, late = 2, time.After(stopAtOnce)
+			stopHard()
 		case err := <-ended:
 			if err != nil {
 				return fmt.Errorf("run the worker: %w", err)
@@ -91,10 +107,12 @@ func (a *app) runWorker(c *cli.Context) error {
 		case <-signals:
 			if stops++; stops == 1 {
 				log.Info("stopping; files that have begun get a few seconds to end, and a second signal stops at once")
+				late = time.After(stopSlowly)
 				stopSoft()
 				continue
 			}
 			log.Warn("stopping at once; the files that have begun are done again later")
+			late = time.After(stopAtOnce)
 			stopHard()
 		}
 	}
