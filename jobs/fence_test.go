@@ -61,6 +61,25 @@ func TestUnitOfADeadWorkerIsTakenBackAtOnce(t *testing.T) {
 	})
 }
 
+// A renewal that is on its way while its unit ends must not bring the lease back: nobody would ever give it up, and the
+// unit would be done anew.
+func TestRenewalOfAnEndedUnitIsRefused(t *testing.T) {
+	eachStore(t, func(t *testing.T, w *world) {
+		w.put("a.bin", 10)
+		j := w.enqueue(w.order(transfer.DeleteNever))
+		h := w.steal(j.ID, unitScan, "somewhere:else:1:x")
+		if _, err := w.svc.scripts.owned(t.Context(), "scan_done", h, nil, h.fence, "w", 0, 0, 0, ""); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.svc.scripts.renew(t.Context(), h, leaseTime, "{}"); !errors.Is(err, transfer.ErrFenced) {
+			t.Errorf("the ended scan may be renewed: %v", err)
+		}
+		if n, err := w.store.Client().ZCard(t.Context(), string(keysOf(j.ID))+"lease").Result(); err != nil || n != 0 {
+			t.Errorf("%d leases are held, %v; want none", n, err)
+		}
+	})
+}
+
 // A worker that was frozen and comes back finds its unit given away: it may store nothing.
 func TestLateWorkerStoresNothing(t *testing.T) {
 	eachStore(t, func(t *testing.T, w *world) {

@@ -9,7 +9,6 @@ end
 if field('queue') ~= ARGV[1] then
   for _, unit in ipairs(redis.call('ZRANGE', fed, 0, -1)) do
     drop(unit)
-    redis.call('HINCRBY', att, unit, 1)
     make_ready(unit)
   end
 end

@@ -7,8 +7,7 @@ local dead, lost, out = {}, 0, {}
 for i = 2, #ARGV do dead[ARGV[i]] = true end
 local function back(unit)
   lost = lost + 1
-  drop(unit)
-  local attempt = num(redis.call('HINCRBY', att, unit, 1))
+  local attempt = drop(unit)
   if runs(state) then
     redis.call('ZADD', fed, num(now), unit)
     out[#out + 1] = unit

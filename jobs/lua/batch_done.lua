@@ -5,7 +5,6 @@
 local state = field('state')
 if not owns(ARGV[1], ARGV[2]) then return {0, state} end
 drop(ARGV[1])
-redis.call('HINCRBY', att, ARGV[1], 1)
 redis.call('SET', KEYS[12], ARGV[4])
 redis.call('DEL', KEYS[11])
 redis.call('HINCRBY', job, 'open', -1)

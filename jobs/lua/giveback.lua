@@ -6,7 +6,6 @@
 local state = field('state')
 if not owns(ARGV[1], ARGV[2]) then return {0, state} end
 drop(ARGV[1])
-redis.call('HINCRBY', att, ARGV[1], 1)
 if ARGV[4] == 'parked' then
   redis.call('ZADD', parked, ARGV[5], ARGV[1])
   redis.call('HSET', job, 'park_reason', ARGV[6], 'park_until', ARGV[7], 'park_error', ARGV[8])

@@ -35,7 +35,8 @@ local function move(from, to, reason, till, err, by)
   end
 end
 
--- drop takes a unit out of the hands of whoever holds it.
+-- drop takes a unit out of the hands of whoever holds it: they may store nothing more, nor renew the lease. It returns
+-- the unit's new number.
 local function drop(unit)
   redis.call('ZREM', fed, unit)
   redis.call('ZREM', lease, unit)
@@ -48,6 +49,7 @@ local function drop(unit)
   local open = tonumber(redis.call('HGET', job, 'open:' .. unit) or '0')
   if open > 0 then redis.call('HINCRBY', job, 'transferred', num(-open)) end
   redis.call('HDEL', job, 'open:' .. unit, 'last:' .. unit)
+  return num(redis.call('HINCRBY', att, unit, 1))
 end
 
 -- make_ready puts a unit among those that may be sent, in its order.
@@ -63,7 +65,6 @@ local function gather()
   for _, unit in ipairs(redis.call('ZRANGE', fed, 0, -1)) do
     if not redis.call('ZSCORE', lease, unit) then
       drop(unit)
-      redis.call('HINCRBY', att, unit, 1)
       make_ready(unit)
     end
   end

@@ -21,7 +21,6 @@ if to == 'resume' then
 end
 if ARGV[5] ~= '' then
   drop(ARGV[5])
-  redis.call('HINCRBY', att, ARGV[5], 1) -- whoever held it may store nothing more
   if to == 'failed' then make_ready(ARGV[5]) end -- for a retry
 end
 move(state, to, '', '', ARGV[4], ARGV[3])
