@@ -246,17 +246,14 @@ func (p policy) withDefaults() policy {
 		p.cap = time.Minute
 	}
 	if p.sleep == nil {
-		p.sleep = sleep
+		p.sleep = Sleep
 	}
 	return p
 }
 
-// wait is how long to wait after failed attempt n (from 1) with err: doubled each time, spread by half so that many
-// workers don't return at once, and never shorter than the remote asked for.
+// wait is how long to wait after failed attempt n (from 1) with err: never shorter than the remote asked for.
 func (p policy) wait(n int, err error) time.Duration {
-	d := p.base << min(n-1, 20)
-	d = min(d, p.cap)
-	d = d/2 + rand.N(d/2+1)
+	d := Backoff(n, p.base, p.cap)
 	if asked, ok := retryAfter(err); ok {
 		d = max(d, asked)
 	}
@@ -276,7 +273,15 @@ func (p policy) try(ctx context.Context, do func() error) error {
 	}
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
+// Backoff is how long to wait after failed attempt n (from 1): base, doubled each time, at most longest, and spread by
+// half so that many don't return at once.
+func Backoff(n int, base, longest time.Duration) time.Duration {
+	d := min(base<<min(n-1, 20), longest)
+	return d/2 + rand.N(d/2+1)
+}
+
+// Sleep waits for d, or returns the cause of a done ctx.
+func Sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

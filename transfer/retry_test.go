@@ -89,7 +89,7 @@ func TestWaitsGrowAndHonourTheRemote(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	cancel(ErrStop)
-	if err := sleep(ctx, time.Hour); !errors.Is(err, ErrStop) {
+	if err := Sleep(ctx, time.Hour); !errors.Is(err, ErrStop) {
 		t.Errorf("sleep ended with %v", err)
 	}
 }

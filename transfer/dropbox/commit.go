@@ -136,7 +136,7 @@ func (c *committer) poke() {
 func (l *login) commitLoop(ctx context.Context) {
 	c := &l.commits
 	if int(c.sending.Load()) > c.waiting() {
-		_ = wait(ctx, gatherTime)
+		_ = transfer.Sleep(ctx, gatherTime)
 	}
 	for failed := 0; c.ready(ctx); {
 		err := l.commitRound(ctx)
@@ -148,7 +148,7 @@ func (l *login) commitLoop(ctx context.Context) {
 			c.fail(c.take(0), err)
 			failed = 0
 		} else {
-			_ = wait(ctx, backoff(failed))
+			_ = transfer.Sleep(ctx, backoff(failed))
 		}
 	}
 }

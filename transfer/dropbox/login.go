@@ -221,7 +221,7 @@ func (l *login) call(ctx context.Context, do func(context.Context) error) error 
 			if unsure++; unsure > unsureMax {
 				return err
 			}
-			if err := wait(ctx, backoff(unsure)); err != nil {
+			if err := transfer.Sleep(ctx, backoff(unsure)); err != nil {
 				return err
 			}
 		}
@@ -260,7 +260,7 @@ func (l *login) askRest(ctx context.Context, err error, n int) {
 	l.log.Debug("Dropbox asks for a rest", "for", d, "error", err)
 	if err := l.fleet.Rest(ctx, l.lane(), time.Now().Add(d)); err != nil {
 		l.log.Warn("ask the others for a rest", "error", err)
-		_ = wait(ctx, d) // at least this call obeys
+		_ = transfer.Sleep(ctx, d) // at least this call obeys
 	}
 }
 
@@ -279,7 +279,7 @@ func (l *login) obeyRest(ctx context.Context) error {
 		if left <= 0 {
 			return nil
 		}
-		if err := wait(ctx, left+rand.N(20*time.Millisecond)); err != nil {
+		if err := transfer.Sleep(ctx, left+rand.N(20*time.Millisecond)); err != nil {
 			return err
 		}
 	}
@@ -350,18 +350,4 @@ func (l *login) look(ctx context.Context, path string) (*files.FileMetadata, err
 }
 
 // backoff is how long to wait before repetition n, from 1.
-func backoff(n int) time.Duration {
-	d := min(250*time.Millisecond<<min(n-1, 10), 10*time.Second)
-	return d/2 + rand.N(d/2)
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
+func backoff(n int) time.Duration { return transfer.Backoff(n, 250*time.Millisecond, 10*time.Second) }

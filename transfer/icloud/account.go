@@ -16,6 +16,8 @@ import (
 	"github.com/rclone/rclone/fs/fshttp"
 	"github.com/rclone/rclone/lib/encoder"
 	"github.com/rclone/rclone/lib/rest"
+
+	"offload/transfer"
 )
 
 // The keys of a remote's section that are read or written here.
@@ -75,7 +77,7 @@ func makeAccount(name string, m configmap.Mapper, o Options) (*Account, error) {
 		return nil, fmt.Errorf("read options of %s: %w", name, err)
 	}
 	a := &Account{
-		name: name, m: m, opt: o, enc: options.Enc, client: options.ClientID, http: newHTTP(), sleep: sleep, signer: authenticate,
+		name: name, m: m, opt: o, enc: options.Enc, client: options.ClientID, http: newHTTP(), sleep: transfer.Sleep, signer: authenticate,
 		api: newLimiter(apiStart, apiMax, o.Now),
 	}
 	a.content = newShare(a.api)
@@ -130,16 +132,4 @@ func (a *Account) TrustDaysLeft() (int, bool) {
 		return 0, false
 	}
 	return daysLeft(t.AddDate(0, 0, trustLifetime), now), true
-}
-
-// sleep waits, or ends with ctx.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

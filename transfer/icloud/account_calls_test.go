@@ -92,7 +92,7 @@ func TestRetryAfterIsSharedAndWaitedFor(t *testing.T) {
 		p := newApple(t)
 		f := &transfer.LocalFleet{}
 		one, two := p.account(Options{Fleet: f}), p.account(Options{Fleet: f})
-		one.sleep, two.sleep = sleep, sleep
+		one.sleep, two.sleep = transfer.Sleep, transfer.Sleep
 		p.script(listPath, func(n int, body []byte) *http.Response {
 			if n > 1 {
 				return reply(200, folders(body))
@@ -328,10 +328,10 @@ func TestPaceSettlesBelowTheServersLimit(t *testing.T) {
 		p := newApple(t)
 		p.limit = 10
 		a := p.account(Options{})
-		a.sleep = sleep
+		a.sleep = transfer.Sleep
 		var busy atomic.Int64
 		p.on[byID] = func(*http.Request, []byte) *http.Response {
-			_ = sleep(t.Context(), 50*time.Millisecond)
+			_ = transfer.Sleep(t.Context(), 50*time.Millisecond)
 			return reply(200, `{"data_token":{"url":"https://content.icloud-content.com/x"}}`)
 		}
 		work := func(n int) {

@@ -7,13 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/rclone/rclone/backend/iclouddrive/api"
+
+	"offload/transfer"
 )
 
 // How often a call is repeated.
@@ -339,11 +340,8 @@ func allow(ok bool) next {
 	return giveUp
 }
 
-// backoff is how long to wait after failed try n (from 1), spread so that many calls don't return at once.
-func backoff(n int) time.Duration {
-	d := min(firstWait<<min(n-1, 20), longestWait)
-	return d/2 + rand.N(d/2+1)
-}
+// backoff is how long to wait after failed try n (from 1).
+func backoff(n int) time.Duration { return transfer.Backoff(n, firstWait, longestWait) }
 
 // zoneBusy is what the body of a 409 says where another write to the same zone was under way: nothing was done.
 const zoneBusy = "ZONE_BUSY"

@@ -172,7 +172,7 @@ func (l *lane) confirm(ctx context.Context, svc service, group []*wish, before m
 			l.log.WarnContext(ctx, "a first deletion couldn't be confirmed; the next one is watched again", "remote", l.name, "error", err)
 			return
 		}
-		if still = thereStill(gone, after); len(still) == 0 || n == canaryLooks || pause(ctx, l.lookAgain) != nil {
+		if still = thereStill(gone, after); len(still) == 0 || n == canaryLooks || transfer.Sleep(ctx, l.lookAgain) != nil {
 			break
 		}
 	}

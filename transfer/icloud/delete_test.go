@@ -175,7 +175,7 @@ func TestCallsAreOneAtATimeOverTheFleet(t *testing.T) {
 	}
 	d.before = func(what string, ids []string) {
 		if what == "trash" {
-			_ = pause(t.Context(), 2*time.Millisecond)
+			_ = transfer.Sleep(t.Context(), 2*time.Millisecond)
 		}
 	}
 	var wg sync.WaitGroup

@@ -165,7 +165,7 @@ func (l *lane) run(base context.Context) {
 		l.stop = stop
 		l.mu.Unlock()
 		if first {
-			_ = pause(ctx, l.gather) // ends early only where nobody waits any more
+			_ = transfer.Sleep(ctx, l.gather) // ends early only where nobody waits any more
 		}
 		if err := l.turn(ctx); err != nil {
 			for _, w := range l.take(ctx, -1) {
@@ -250,7 +250,7 @@ func (l *lane) paced(ctx context.Context) error {
 		if wait <= 0 {
 			return nil
 		}
-		if err := pause(ctx, wait); err != nil {
+		if err := transfer.Sleep(ctx, wait); err != nil {
 			return err
 		}
 	}
@@ -361,16 +361,4 @@ func (l *lane) ready(ctx context.Context, group []*wish) []*wish {
 		}
 	}
 	return ready
-}
-
-// pause waits, unless ctx ends before.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

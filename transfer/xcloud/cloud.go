@@ -360,13 +360,9 @@ func (f *file) Open(ctx context.Context, options ...fs.OpenOption) (io.ReadClose
 		c.busy--
 	})
 	if c.Delay > 0 {
-		t := time.NewTimer(c.Delay)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-ctx.Done():
+		if err := transfer.Sleep(ctx, c.Delay); err != nil {
 			leave()
-			return nil, context.Cause(ctx)
+			return nil, err
 		}
 	}
 	in, err := f.Object.Open(ctx, options...)
