@@ -53,7 +53,7 @@ func (p *Pair) checkRemotes(ctx context.Context) *CheckError {
 }
 
 func (p *Pair) checkSource(ctx context.Context) *CheckError {
-	err := p.listRoot(ctx, sourceErr, p.Source)
+	err := p.listRoot(ctx, p.Source)
 	if err == nil {
 		return nil
 	}
@@ -66,7 +66,7 @@ func (p *Pair) checkSource(ctx context.Context) *CheckError {
 
 // checkDest takes a folder that doesn't exist yet for good: it is made with the first file.
 func (p *Pair) checkDest(ctx context.Context) *CheckError {
-	err := p.listRoot(ctx, destErr, p.Dest)
+	err := p.listRoot(ctx, p.Dest)
 	if err == nil || errors.Is(err, fs.ErrorDirNotFound) {
 		return nil
 	}
@@ -76,20 +76,17 @@ func (p *Pair) checkDest(ctx context.Context) *CheckError {
 // checkTries is how often a root is listed before a job is refused for it: one busy moment of a service must not.
 const checkTries = 3
 
-func (p *Pair) listRoot(ctx context.Context, side func(string, error) error, f fs.Fs) error {
+func (p *Pair) listRoot(ctx context.Context, f fs.Fs) (err error) {
 	retry := p.engine.retry.withDefaults()
 	retry.attempts = min(retry.attempts, checkTries)
-	var last error
-	if err := retry.try(ctx, func() error {
-		_, last = f.List(ctx, "")
-		if errors.Is(last, fs.ErrorDirNotFound) {
+	_ = retry.try(ctx, func() error { // the last listing tells
+		_, err = f.List(ctx, "")
+		if errors.Is(err, fs.ErrorDirNotFound) {
 			return nil // it won't appear by asking again
 		}
-		return side("list", last)
-	}); err != nil && last == nil {
 		return err
-	}
-	return last
+	})
+	return err
 }
 
 // hintFor says what a person can do about a remote that can't be opened or listed.

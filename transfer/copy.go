@@ -44,24 +44,38 @@ func (w *work) copyTo(ctx context.Context, src fs.Object, m mark, pl placed) (Ou
 	if err := w.r.p.checkRoom(ctx, max(src.Size(), 0)); err != nil {
 		return Outcome{}, err
 	}
-	w.need = reserveFor(src.Size())
-	grant, err := w.r.env.Meter.Reserve(ctx, reserveFor(src.Size()))
+	var o Outcome
+	err := w.metered(ctx, src.Size(), func(grant Grant) (used int64, err error) {
+		o, used, err = w.sendAndProve(ctx, src, m, pl, grant)
+		return used, err
+	})
+	return o, err
+}
+
+// errInVain is the answer of a reading that went well and brought nothing.
+var errInVain = errors.New("read in vain")
+
+// metered reads from the source under a grant for size bytes, -1 for an unknown number. read returns how many it read; an
+// error of it makes them wasted, and is returned.
+func (w *work) metered(ctx context.Context, size int64, read func(Grant) (used int64, err error)) error {
+	w.need = reserveFor(size)
+	grant, err := w.r.env.Meter.Reserve(ctx, w.need)
 	if err != nil {
-		return Outcome{}, quotaOrPort("reserve traffic", err)
+		return quotaOrPort("reserve traffic", err)
 	}
-	w.r.env.Watcher.Start(w.e.Path, src.Size())
+	w.r.env.Watcher.Start(w.e.Path, size)
 	defer w.r.env.Watcher.Done(w.e.Path)
-	o, used, err := w.sendAndProve(ctx, src, m, pl, grant)
+	used, err := read(grant)
 	var inVain int64
 	if err != nil {
 		inVain = used
 		w.wasted += used
 		w.need = max(w.need, used+chargeStep) // more than listed, or of unknown length: it needs more than was to be had
 	}
-	if serr := grant.Settle(context.WithoutCancel(ctx), used, inVain); serr != nil && err == nil {
-		return Outcome{}, portErr("settle traffic", serr)
+	if serr := grant.Settle(context.WithoutCancel(ctx), used, inVain); serr != nil && (err == nil || errors.Is(err, errInVain)) {
+		return portErr("settle traffic", serr)
 	}
-	return o, err
+	return err
 }
 
 // reserveFor is what to set aside before a file starts; where its size isn't known, the reservation grows as it is read.

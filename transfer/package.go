@@ -3,7 +3,6 @@ package transfer
 import (
 	"archive/zip"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -87,7 +86,9 @@ func (w *work) movePackage(ctx context.Context, src fs.Object, m mark) (Outcome,
 		}
 		w.pack = pack
 	}
-	pl, err := w.placePackage(ctx, m)
+	pl, err := w.place(ctx, packageName(w.e.DestPath()), m, true, func(dst fs.Object, target string) (Outcome, error) {
+		return w.existingPackage(ctx, dst, target, m)
+	})
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -107,25 +108,16 @@ func (w *work) movePackage(ctx context.Context, src fs.Object, m mark) (Outcome,
 
 // spoolPackage reads a package whole, metered as it comes, and tests the zip.
 func (w *work) spoolPackage(ctx context.Context, src fs.Object, m mark) (*spooled, error) {
-	w.need = reserveFor(-1)
-	grant, err := w.r.env.Meter.Reserve(ctx, reserveFor(-1))
+	var pack *spooled
+	err := w.metered(ctx, -1, func(grant Grant) (used int64, err error) {
+		pack, used, err = w.readPackage(ctx, src, m, grant)
+		return used, err
+	})
 	if err != nil {
-		return nil, quotaOrPort("reserve traffic", err)
-	}
-	w.r.env.Watcher.Start(w.e.Path, src.Size())
-	defer w.r.env.Watcher.Done(w.e.Path)
-	var used, inVain int64
-	pack, used, err := w.readPackage(ctx, src, m, grant)
-	if err != nil {
-		inVain = used
-		w.wasted += used
-		w.need = max(w.need, used+chargeStep)
-	}
-	if serr := grant.Settle(context.WithoutCancel(ctx), used, inVain); serr != nil && err == nil {
 		pack.drop()
-		return nil, portErr("settle traffic", serr)
+		return nil, err
 	}
-	return pack, err
+	return pack, nil
 }
 
 func (w *work) readPackage(ctx context.Context, src fs.Object, m mark, grant Grant) (_ *spooled, used int64, err error) {
@@ -192,53 +184,15 @@ func zipContent(f io.ReaderAt, size int64) ([]string, error) {
 	return content, nil
 }
 
-// placePackage finds the name for a package's zip, or the outcome where an equal one is there already.
-func (w *work) placePackage(ctx context.Context, m mark) (placed, error) {
-	own := packageName(w.e.DestPath())
-	target := own
-	for n := 1; n <= maxRenames; n++ {
-		dst, seen, err := w.r.dst.find(ctx, target, true)
-		folder := errors.Is(err, fs.ErrorIsDir) || errors.Is(err, fs.ErrorNotAFile)
-		if err != nil && !folder {
-			return placed{}, destErr("look at destination file", err)
-		}
-		if dst == nil && !folder {
-			return placed{target: target, seen: seen}, nil
-		}
-		if dst != nil {
-			o, err := w.existingPackage(ctx, dst, target, m)
-			if err != nil || o.Result != Pending {
-				return placed{outcome: o}, err
-			}
-			if w.ours == target {
-				return placed{target: target, seen: seen}, w.removeBad(ctx, dst)
-			}
-		}
-		if done, ok := w.conflict(dst, target, folder, seen); ok {
-			return done, nil
-		}
-		target = renamed(own, m.mtime, n)
-	}
-	return w.noName(), nil
-}
-
 // existingPackage compares a zip at the destination with the one that was spooled: by its hash, else by what both hold.
 func (w *work) existingPackage(ctx context.Context, dst fs.Object, target string, m mark) (Outcome, error) {
 	o := Outcome{Result: Skipped, Source: Kept, Wasted: w.wasted, SourceMark: m.String(), Package: true}
 	if target != w.e.DestPath() {
 		o.Dest = target
 	}
-	ours := w.sent != nil && w.sent.target == target
-	if ours { // this run sent it, and the answer was lost
-		g, proof, err := w.proof(ctx, dst, w.sent, ruleExistingNeedsContent(w.r.p.Opt))
-		if err == nil {
-			w.ours = ""
-			o.Result, o.Grade, o.Hash, o.Bytes = Copied, g, proof, w.sent.n
-			return o, nil
-		}
-		if !isMismatch(err) {
-			return Outcome{}, err
-		}
+	if g, proof, err := w.sentBefore(ctx, dst, target, m); err != nil || g != "" {
+		o.Result, o.Grade, o.Hash, o.Bytes = Copied, g, proof, w.sent.n
+		return o, err
 	}
 	same, sum, err := w.sameZip(ctx, dst)
 	if err != nil || !same {

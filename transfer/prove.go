@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/rclone/rclone/fs"
@@ -77,16 +78,10 @@ func (w *work) existing(ctx context.Context, src fs.Object, m mark, dst fs.Objec
 	if target != w.e.DestPath() {
 		o.Dest = target
 	}
-	if s := w.sent; s != nil && s.target == target && s.mark.same(m) {
-		g, proof, err := w.proof(ctx, dst, s, ruleExistingNeedsContent(w.r.p.Opt))
-		if err == nil {
-			w.ours = ""
-			o.Result, o.Grade, o.Hash, o.Bytes, o.Wasted = Copied, g, proof, s.n, max(w.wasted-s.n, 0)
-			return o, nil
-		}
-		if !isMismatch(err) {
-			return Outcome{}, err
-		}
+	if g, proof, err := w.sentBefore(ctx, dst, target, m); err != nil || g != "" {
+		n := w.sent.n
+		o.Result, o.Grade, o.Hash, o.Bytes, o.Wasted = Copied, g, proof, n, max(w.wasted-n, 0)
+		return o, err
 	}
 	if w.ours == target {
 		return Outcome{}, nil // left by an attempt that didn't send the whole: length and time may be right all the same
@@ -100,6 +95,23 @@ func (w *work) existing(ctx context.Context, src fs.Object, m mark, dst fs.Objec
 	}
 	o.Result, o.Grade, o.Hash = Skipped, g, proof
 	return o, nil
+}
+
+// sentBefore proves a file at the destination that this run sent there itself, and whose answer was lost; no grade says
+// that it didn't, or that other bytes are there.
+func (w *work) sentBefore(ctx context.Context, dst fs.Object, target string, m mark) (Grade, string, error) {
+	s := w.sent
+	if s == nil || s.target != target || !s.mark.same(m) {
+		return "", "", nil
+	}
+	g, proof, err := w.proof(ctx, dst, s, ruleExistingNeedsContent(w.r.p.Opt))
+	if isMismatch(err) {
+		return "", "", nil
+	}
+	if err == nil {
+		w.ours = ""
+	}
+	return g, proof, err
 }
 
 // sameContent grades the equality of two files of one size; no grade says that they differ.
@@ -154,24 +166,18 @@ func (w *work) sameHash(ctx context.Context, src, dst fs.Object) (g Grade, proof
 // compareByReading streams the source file, metered like a copy, and compares it with the destination's own hash, or
 // with the destination file read back.
 func (w *work) compareByReading(ctx context.Context, src fs.Object, m mark, dst fs.Object) (g Grade, proof string, err error) {
-	w.need = max(src.Size(), 0)
-	grant, err := w.r.env.Meter.Reserve(ctx, reserveFor(src.Size()))
-	if err != nil {
-		return "", "", quotaOrPort("reserve traffic", err)
-	}
-	w.r.env.Watcher.Start(w.e.Path, src.Size())
-	defer w.r.env.Watcher.Done(w.e.Path)
-	s, err := w.readSource(ctx, src, m, grant)
-	if err == nil {
-		g, proof, err = w.compareRead(ctx, dst, s)
-	}
-	var inVain int64
-	if g == "" {
-		inVain = s.n
-		w.wasted += s.n
-	}
-	if serr := grant.Settle(context.WithoutCancel(ctx), s.n, inVain); serr != nil && err == nil {
-		return "", "", portErr("settle traffic", serr)
+	err = w.metered(ctx, src.Size(), func(grant Grant) (int64, error) {
+		s, err := w.readSource(ctx, src, m, grant)
+		if err == nil {
+			g, proof, err = w.compareRead(ctx, dst, s)
+		}
+		if err == nil && g == "" {
+			err = errInVain
+		}
+		return s.n, err
+	})
+	if errors.Is(err, errInVain) {
+		err = nil
 	}
 	return g, proof, err
 }

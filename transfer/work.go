@@ -286,7 +286,9 @@ func (w *work) move(ctx context.Context, src fs.Object, m mark, fresh bool) (Out
 		w.packed = true
 		return w.movePackage(ctx, src, m)
 	}
-	pl, err := w.place(ctx, src, m, fresh)
+	pl, err := w.place(ctx, w.e.DestPath(), m, fresh, func(dst fs.Object, target string) (Outcome, error) {
+		return w.existing(ctx, src, m, dst, target)
+	})
 	if err != nil || pl.outcome.Result != Pending {
 		return pl.outcome, err
 	}
@@ -301,9 +303,9 @@ type placed struct {
 	outcome Outcome   // with a Result where there is nothing to copy
 }
 
-// place finds the name for the copy: the entry's own, or one beside it where different content has that.
-func (w *work) place(ctx context.Context, src fs.Object, m mark, fresh bool) (placed, error) {
-	own := w.e.DestPath()
+// place finds the name for the copy: its own, or one beside it where different content has that. compare answers for what
+// is there already: with a Result where it is the same.
+func (w *work) place(ctx context.Context, own string, m mark, fresh bool, compare func(dst fs.Object, target string) (Outcome, error)) (placed, error) {
 	target := own
 	for n := 1; n <= maxRenames; n++ {
 		dst, seen, err := w.r.dst.find(ctx, target, fresh)
@@ -315,7 +317,7 @@ func (w *work) place(ctx context.Context, src fs.Object, m mark, fresh bool) (pl
 			return placed{target: target, seen: seen}, nil
 		}
 		if dst != nil {
-			o, err := w.existing(ctx, src, m, dst, target)
+			o, err := compare(dst, target)
 			if err != nil || o.Result != Pending {
 				return placed{outcome: o}, err
 			}
@@ -326,7 +328,7 @@ func (w *work) place(ctx context.Context, src fs.Object, m mark, fresh bool) (pl
 				return placed{target: target, seen: time.Now()}, nil
 			}
 		}
-		if w.mayBePacked(src) {
+		if w.mayBePacked() {
 			return placed{}, ErrPackage // its zip has another length: ask before it is taken for different content
 		}
 		if done, ok := w.conflict(dst, target, folder, seen); ok {
@@ -334,12 +336,13 @@ func (w *work) place(ctx context.Context, src fs.Object, m mark, fresh bool) (pl
 		}
 		target = renamed(own, m.mtime, n)
 	}
-	return w.noName(), nil
+	return placed{outcome: w.failed(CodeConflictKept, remoteName(w.r.p.Dest),
+		fmt.Sprintf("%d names for it are taken by different content", maxRenames))}, nil
 }
 
-// mayBePacked tells whether nobody has asked yet what the object is.
-func (w *work) mayBePacked(src fs.Object) bool {
-	_, ok := src.(Resolver)
+// mayBePacked tells whether nobody has asked yet what the file is.
+func (w *work) mayBePacked() bool {
+	_, ok := w.src.(Resolver)
 	return ok && !w.packed
 }
 
@@ -355,11 +358,6 @@ func (w *work) conflict(dst fs.Object, target string, folder bool, seen time.Tim
 			Reason: sentence(CodeConflictKept, remoteName(w.r.p.Dest), w.e.Path, "different content has this name")}}, true
 	}
 	return placed{}, false
-}
-
-func (w *work) noName() placed {
-	return placed{outcome: w.failed(CodeConflictKept, remoteName(w.r.p.Dest),
-		fmt.Sprintf("%d names for it are taken by different content", maxRenames))}
 }
 
 // removeBad removes what an earlier attempt of this run left under a name that was free before.
