@@ -126,6 +126,42 @@ func (a *app) setUpRemotes(ctx context.Context, cfg configs.Config, log *slog.Lo
 	return conf, p, nil
 }
 
+// remoteSet is what the commands about remotes work with.
+type remoteSet struct {
+	a    *app
+	cfg  configs.Config
+	log  *slog.Logger
+	conf *remotes.Composed
+	p    *parts // nil where there is no store yet
+}
+
+// remoteSet sets up the remotes of a command. The caller closes the set.
+func (a *app) remoteSet(c *cli.Context) (*remoteSet, error) {
+	cfg, log, err := a.settings(c, "warn")
+	if err != nil {
+		return nil, err
+	}
+	conf, p, err := a.setUpRemotes(c.Context, cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	return &remoteSet{a, cfg, log, conf, p}, nil
+}
+
+// needStore makes the store where there is none yet.
+func (r *remoteSet) needStore(ctx context.Context) (err error) {
+	if r.p == nil {
+		r.p, err = r.a.openStore(ctx, r.conf, r.cfg, r.log)
+	}
+	return err
+}
+
+func (r *remoteSet) close() {
+	if r.p != nil {
+		r.p.closeLogged()
+	}
+}
+
 // openRemotes is setUpRemotes for commands that need a store: it makes the embedded one where there is none yet.
 func (a *app) openRemotes(ctx context.Context, cfg configs.Config, log *slog.Logger) (*remotes.Composed, *parts, error) {
 	conf, p, err := a.setUpRemotes(ctx, cfg, log)

@@ -107,18 +107,12 @@ func (t trustInfo) words(name string) string {
 }
 
 func (a *app) runRemotesList(c *cli.Context) error {
-	cfg, log, err := a.settings(c, "warn")
+	set, err := a.remoteSet(c)
 	if err != nil {
 		return err
 	}
-	conf, p, err := a.setUpRemotes(c.Context, cfg, log)
-	if err != nil {
-		return err
-	}
-	if p != nil {
-		defer p.closeLogged()
-	}
-	waits, err := waitingJobs(c.Context, p)
+	defer set.close()
+	waits, err := waitingJobs(c.Context, set.p)
 	if err != nil {
 		return err
 	}
@@ -126,12 +120,12 @@ func (a *app) runRemotesList(c *cli.Context) error {
 	for _, r := range config.GetRemotes() {
 		where := r.Source
 		if where != "environment" {
-			where = conf.Where(r.Name)
+			where = set.conf.Where(r.Name)
 		}
-		list = append(list, remoteInfo{r.Name, r.Type, where, waits[r.Name], trustOf(conf.Values(r.Name))})
+		list = append(list, remoteInfo{r.Name, r.Type, where, waits[r.Name], trustOf(set.conf.Values(r.Name))})
 	}
 	slices.SortFunc(list, func(a, b remoteInfo) int { return strings.Compare(a.Name, b.Name) })
-	if hidden := conf.Hidden(); len(hidden) > 0 {
+	if hidden := set.conf.Hidden(); len(hidden) > 0 {
 		a.note("rclone.conf has %s, too; the store's is used", printable(strings.Join(hidden, ", ")))
 	}
 	if c.Bool("json") {

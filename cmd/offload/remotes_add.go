@@ -218,35 +218,25 @@ func (a *app) runRemotesAdd(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg, log, err := a.settings(c, "warn")
+	r, err := a.remoteSet(c)
 	if err != nil {
 		return err
 	}
-	conf, p, err := a.setUpRemotes(c.Context, cfg, log)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if p != nil {
-			p.closeLogged()
-		}
-	}()
+	defer r.close()
 	if slices.ContainsFunc(config.GetRemotes(), func(r config.Remote) bool { return r.Name == n.name }) {
 		return usageError("`offload remotes reconnect "+n.name+"` signs in again; --type adds another under a name of its own",
 			"there is a remote called %s already", n.name)
 	}
-	s := &signIn{a: a, c: c, in: in, ask: a.newPrompter(), conf: conf, name: n.name, kind: n.info.Name, given: n.given}
+	s := &signIn{a: a, c: c, in: in, ask: a.newPrompter(), conf: r.conf, name: n.name, kind: n.info.Name, given: n.given}
 	if err := s.prepare(c.Context); err != nil {
 		return err
 	}
-	if p == nil {
-		if p, err = a.openStore(c.Context, conf, cfg, log); err != nil {
-			return err
-		}
+	if err := r.needStore(c.Context); err != nil {
+		return err
 	}
-	s.p = p
-	if err := conf.Sealed().Ready(c.Context); err != nil {
-		return sealFailure(cfg, err)
+	s.p = r.p
+	if err := r.conf.Sealed().Ready(c.Context); err != nil {
+		return sealFailure(r.cfg, err)
 	}
 	return s.run(c.Context)
 }
@@ -268,20 +258,12 @@ func (a *app) runRemotesReconnect(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg, log, err := a.settings(c, "warn")
+	r, err := a.remoteSet(c)
 	if err != nil {
 		return err
 	}
-	conf, p, err := a.setUpRemotes(c.Context, cfg, log)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if p != nil {
-			p.closeLogged()
-		}
-	}()
-	values := conf.Values(name)
+	defer r.close()
+	values := r.conf.Values(name)
 	if values == nil {
 		return unknownRemote("remote", name, config.GetRemotes())
 	}
@@ -292,19 +274,17 @@ func (a *app) runRemotesReconnect(c *cli.Context) error {
 	if err := checkSignInFlags(c, info.Name); err != nil {
 		return err
 	}
-	s := &signIn{a: a, c: c, in: &stdinSecrets{a: a}, ask: a.newPrompter(), conf: conf, name: name, kind: info.Name, again: true, old: values}
+	s := &signIn{a: a, c: c, in: &stdinSecrets{a: a}, ask: a.newPrompter(), conf: r.conf, name: name, kind: info.Name, again: true, old: values}
 	if err := s.prepare(c.Context); err != nil {
 		return err
 	}
-	if p == nil {
-		if p, err = a.openStore(c.Context, conf, cfg, log); err != nil {
-			return err
-		}
+	if err := r.needStore(c.Context); err != nil {
+		return err
 	}
-	s.p = p
-	if err := conf.Sealed().Ready(c.Context); err != nil {
+	s.p = r.p
+	if err := r.conf.Sealed().Ready(c.Context); err != nil {
 		if !errors.Is(err, remotes.ErrNoPassword) || !s.ask.asks() {
-			return sealFailure(cfg, err)
+			return sealFailure(r.cfg, err)
 		}
 		s.unkept = true // a remote of rclone.conf, and a person who is there to end the sign-in at once
 	}

@@ -33,38 +33,32 @@ func (a *app) runRemotesRemove(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg, log, err := a.settings(c, "warn")
+	r, err := a.remoteSet(c)
 	if err != nil {
 		return err
 	}
-	conf, p, err := a.setUpRemotes(c.Context, cfg, log)
-	if err != nil {
-		return err
-	}
-	if p == nil && conf.Where(name) == "" {
+	defer r.close()
+	if r.p == nil && r.conf.Where(name) == "" {
 		return unknownRemote("remote", name, config.GetRemotes())
 	}
-	if p != nil {
-		defer p.closeLogged()
-	}
-	if conf.Where(name) == remotes.WhereFile {
+	if r.conf.Where(name) == remotes.WhereFile {
 		return usageError("`rclone config delete "+name+"` removes it", "remote %s is kept in rclone.conf (%s)", name, config.GetConfigPath())
 	}
-	draft, err := conf.Sealed().Draft(c.Context, name)
+	draft, err := r.conf.Sealed().Draft(c.Context, name)
 	if err != nil {
-		return sealFailure(cfg, err)
+		return sealFailure(r.cfg, err)
 	}
-	if conf.Where(name) == "" && draft == nil {
+	if r.conf.Where(name) == "" && draft == nil {
 		return unknownRemote("remote", name, config.GetRemotes())
 	}
-	if err := a.mayRemove(c, p, name); err != nil {
+	if err := a.mayRemove(c, r.p, name); err != nil {
 		return err
 	}
-	if err := conf.Sealed().Remove(c.Context, name); err != nil && !errors.Is(err, remotes.ErrNotFound) {
-		return sealFailure(cfg, err)
+	if err := r.conf.Sealed().Remove(c.Context, name); err != nil && !errors.Is(err, remotes.ErrNotFound) {
+		return sealFailure(r.cfg, err)
 	}
-	if err := conf.Sealed().DropDraft(c.Context, name); err != nil {
-		return sealFailure(cfg, err)
+	if err := r.conf.Sealed().DropDraft(c.Context, name); err != nil {
+		return sealFailure(r.cfg, err)
 	}
 	remotes.Forget(name)
 	if c.Bool("json") {
@@ -117,32 +111,28 @@ func (a *app) runRemotesImport(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg, log, err := a.settings(c, "warn")
+	r, err := a.remoteSet(c)
 	if err != nil {
 		return err
 	}
-	conf, p, err := a.setUpRemotes(c.Context, cfg, log)
-	if err != nil {
-		return err
-	}
-	if p != nil {
+	defer r.close()
+	if r.p != nil && !c.Bool("overwrite") {
 		for _, name := range names {
-			if conf.Sealed().HasSection(name) && !c.Bool("overwrite") {
-				p.closeLogged()
+			if r.conf.Sealed().HasSection(name) {
 				return usageError("name the others, or use --overwrite", "there is a remote called %s in the store already", name)
 			}
 		}
-	} else if p, err = a.openStore(c.Context, conf, cfg, log); err != nil {
+	}
+	if err := r.needStore(c.Context); err != nil {
 		return err
 	}
-	defer p.closeLogged()
-	if err := conf.Sealed().Ready(c.Context); err != nil {
-		return sealFailure(cfg, err)
+	if err := r.conf.Sealed().Ready(c.Context); err != nil {
+		return sealFailure(r.cfg, err)
 	}
 	for i, name := range names {
-		store := conf.Sealed().Add
+		store := r.conf.Sealed().Add
 		if c.Bool("overwrite") {
-			store = conf.Sealed().Replace
+			store = r.conf.Sealed().Replace
 		}
 		if err := store(c.Context, name, all[name]); err != nil {
 			return failure("run it again for the rest", fmt.Errorf("import %s, after %d others: %w", name, i, err))

@@ -46,27 +46,23 @@ func (a *app) runRemotesCheck(c *cli.Context) error {
 	if !strings.ContainsAny(name, ":/") {
 		name += ":"
 	}
-	cfg, log, err := a.settings(c, "warn")
+	r, err := a.remoteSet(c)
 	if err != nil {
 		return err
 	}
-	conf, p, err := a.setUpRemotes(c.Context, cfg, log)
-	if err != nil {
-		return err
-	}
-	opener := transfer.Opener{Backends: ownBackends(&transfer.LocalFleet{}, log)}
-	if p != nil {
-		defer p.closeLogged()
-		opener = p.opener()
+	defer r.close()
+	opener := transfer.Opener{Backends: ownBackends(&transfer.LocalFleet{}, r.log)}
+	if r.p != nil {
+		opener = r.p.opener()
 	}
 	if name, err = remotePath("remote", name); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(c.Context, checkTimeout)
 	defer cancel()
-	found := remoteCheck{Remote: name, Hashes: []string{}, Where: conf.Where(remoteName(name)), trustInfo: trustOf(conf.Values(remoteName(name)))}
+	found := remoteCheck{Remote: name, Hashes: []string{}, Where: r.conf.Where(remoteName(name)), trustInfo: trustOf(r.conf.Values(remoteName(name)))}
 	if err := found.ask(ctx, opener); err != nil {
-		if transfer.SignInRefused(ctx, err) != "" || strings.Contains(err.Error(), "please reauth") || strings.Contains(err.Error(), "missing icloud trust token") {
+		if transfer.SignInRefused(ctx, err) != "" {
 			return failure("`offload remotes reconnect "+remoteName(name)+"` signs in again", fmt.Errorf("%s: the sign-in is refused", remoteName(name)))
 		}
 		if errors.Is(err, fs.ErrorDirNotFound) {
