@@ -39,7 +39,7 @@ func FuzzAnswers(f *testing.F) {
 
 // FuzzCookies keeps cookies through the form in which rclone's config holds them.
 func FuzzCookies(f *testing.F) {
-	for _, seed := range []string{"", "a=1", "a=1; b=2", "X-APPLE-WEBAUTH-USER=\"v=1:s=1:d=123\"; x", ";;=;", "a=1; a=2"} {
+	for _, seed := range []string{"", "a=1", "a=\"00 \"", "a=\"1,2\"", "a=1; b=2", "X-APPLE-WEBAUTH-USER=\"v=1:s=1:d=123\"; x", ";;=;", "a=1; a=2"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {

@@ -18,7 +18,7 @@ func readCookies(raw string) cookies {
 	return r.Cookies()
 }
 
-// header is the value of a Cookie header. rclone's config holds the same.
+// header is the value of a Cookie header. rclone's config holds the same, but for values that need quotes.
 func (c cookies) header() string {
 	var b strings.Builder
 	for _, one := range c {
@@ -28,7 +28,11 @@ func (c cookies) header() string {
 		if b.Len() > 0 {
 			b.WriteString("; ")
 		}
-		b.WriteString(one.Name + "=" + one.Value)
+		value := one.Value
+		if strings.ContainsAny(value, " ,") {
+			value = `"` + value + `"` // they can't stand there otherwise
+		}
+		b.WriteString(one.Name + "=" + value)
 	}
 	return b.String()
 }
