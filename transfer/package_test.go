@@ -115,6 +115,25 @@ func TestBrokenZipIsNoCopy(t *testing.T) {
 	}
 }
 
+func TestPackageBeyondTheQuotaWaits(t *testing.T) {
+	w, d := newDriveWorld(t, transfer.Options{DeleteSource: transfer.DeleteVerified, DeletePackages: true}, map[string]string{"song.band": "listed"})
+	d.packs["song.band"] = true
+	w.meter.Limit = 10
+	rep, err := w.run(context.Background())
+	if err != nil || rep.NoQuota != 1 || rep.Pending != 1 || rep.Need <= w.meter.Limit {
+		t.Errorf("report %+v, error %v", rep, err)
+	}
+	if err := w.meter.Check(); err != nil || w.meter.Used() > w.meter.Limit {
+		t.Errorf("%d bytes used of %d, %v", w.meter.Used(), w.meter.Limit, err)
+	}
+	if n := len(readAll(t, w.dst)); n != 0 || d.deletes != 0 {
+		t.Errorf("%d files arrived, %d deletions", n, d.deletes)
+	}
+	w.meter.Limit = 0
+	w.mustRun()
+	w.wantSource("song.band", transfer.Deleted, "")
+}
+
 func TestFullDestinationIsNoticedBeforeReading(t *testing.T) {
 	free := int64(10)
 	w, d := newDriveWorld(t, verified, map[string]string{"f.txt": "more than ten bytes"})

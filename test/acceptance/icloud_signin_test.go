@@ -260,7 +260,13 @@ func TestReconnectWakesTheWorkersJob(t *testing.T) {
 				c.settled(id)
 				claims, _ = c.attempts(id)
 			}
-			requests := c.play.Calls("icloud:*")
+			requests := -1
+			eventually(t, 30*time.Second, "the workers' last calls to end", func() bool {
+				last := requests
+				c.show(id) // takes as long as a process does
+				requests = c.play.Calls("icloud:*")
+				return requests == last
+			})
 			for range 10 { // each of these is a process; a worker that tried again would be seen
 				if j := c.show(id); j.State != "waiting" {
 					t.Fatalf("the job is %+v before anybody signed in", j)
