@@ -7,9 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -17,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"offload/internal/redistest"
 	"offload/internal/store"
 	"offload/quota"
 	"offload/transfer"
@@ -84,37 +83,8 @@ func (w *world) service(open func(context.Context, string, string, transfer.Opti
 	return s
 }
 
-// startRedis starts a real Redis of the test's own.
-func startRedis(t testing.TB) string {
-	t.Helper()
-	bin, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Skip("redis-server isn't installed: the test on a real Redis is skipped")
-	}
-	dir, err := os.MkdirTemp("", "offload-redis") // short: the path of a Unix socket is limited
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	sock := filepath.Join(dir, "s")
-	cmd := exec.Command(bin, "--port", "0", "--unixsocket", sock, "--dir", dir, "--appendonly", "yes", "--save", "")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-	})
-	until(t, "redis-server answers", func() bool {
-		c, err := net.Dial("unix", sock)
-		if err != nil {
-			return false
-		}
-		c.Close()
-		return true
-	})
-	return "unix://" + sock
-}
+// startRedis starts a real Redis of the test's own and returns its URL.
+func startRedis(t testing.TB) string { return "unix://" + redistest.Start(t, "--appendonly", "yes") }
 
 // until waits for a condition, and fails the test when it doesn't come within a minute.
 func until(t testing.TB, what string, ok func() bool) {

@@ -3,9 +3,6 @@ package quota
 import (
 	"context"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,6 +11,8 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
+
+	"offload/internal/redistest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -88,32 +87,11 @@ func newLedger(t testing.TB, client redis.UniversalClient, cfg Config) *Ledger {
 	return l
 }
 
-// startRedis starts a redis-server on a socket in a folder of its own and returns a client of it.
+// startRedis starts a redis-server and returns a client of it.
 func startRedis(t testing.TB, args ...string) *redis.Client {
 	t.Helper()
-	program, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Skip("redis-server is not installed (apt-get install redis-server)")
-	}
-	// t.TempDir may be longer than the path of a socket is allowed to be.
-	dir, err := os.MkdirTemp("", "quota")
-	if err != nil {
-		t.Fatal(err)
-	}
-	socket := filepath.Join(dir, "s")
-	base := []string{"--port", "0", "--unixsocket", socket, "--dir", dir, "--save", "", "--appendonly", "no"}
-	cmd := exec.Command(program, append(base, args...)...)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	client := redis.NewClient(&redis.Options{Network: "unix", Addr: socket, MaxRetries: -1})
-	t.Cleanup(func() {
-		_ = client.Close()
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		_ = os.RemoveAll(dir)
-	})
-	eventually(t, "redis-server to answer", func() bool { return client.Ping(context.Background()).Err() == nil })
+	client := redis.NewClient(&redis.Options{Network: "unix", Addr: redistest.Start(t, args...), MaxRetries: -1})
+	t.Cleanup(func() { _ = client.Close() })
 	return client
 }
 

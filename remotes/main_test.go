@@ -1,10 +1,6 @@
 package remotes
 
 import (
-	"context"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -15,6 +11,8 @@ import (
 	_ "github.com/rclone/rclone/backend/webdav"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
+
+	"offload/internal/redistest"
 )
 
 func TestMain(m *testing.M) {
@@ -37,31 +35,11 @@ func onBoth(t *testing.T, test func(*testing.T, redis.UniversalClient)) {
 	t.Run("redis", func(t *testing.T) { test(t, startRedis(t)) })
 }
 
-// startRedis starts a redis-server on a socket in a folder of its own and returns a client of it.
+// startRedis starts a redis-server and returns a client of it.
 func startRedis(t testing.TB) *redis.Client {
 	t.Helper()
-	program, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Skip("redis-server is not installed (apt-get install redis-server)")
-	}
-	// t.TempDir may be longer than the path of a socket is allowed to be.
-	dir, err := os.MkdirTemp("", "remotes")
-	if err != nil {
-		t.Fatal(err)
-	}
-	socket := filepath.Join(dir, "s")
-	cmd := exec.Command(program, "--port", "0", "--unixsocket", socket, "--dir", dir, "--save", "", "--appendonly", "no")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	client := redis.NewClient(&redis.Options{Network: "unix", Addr: socket, MaxRetries: -1})
-	t.Cleanup(func() {
-		_ = client.Close()
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		_ = os.RemoveAll(dir)
-	})
-	eventually(t, "redis-server to answer", 10*time.Second, func() bool { return client.Ping(context.Background()).Err() == nil })
+	client := redis.NewClient(&redis.Options{Network: "unix", Addr: redistest.Start(t), MaxRetries: -1})
+	t.Cleanup(func() { _ = client.Close() })
 	return client
 }
 

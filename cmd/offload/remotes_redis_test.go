@@ -6,44 +6,18 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	"offload/internal/redistest"
 )
 
 // startRedis starts a redis-server on a socket and returns its address and a way to ask it.
 func startRedis(t *testing.T) (url string, cli func(args ...string) string) {
 	t.Helper()
-	program, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Skip("redis-server is not installed (apt-get install redis-server)")
-	}
-	dir, err := os.MkdirTemp("", "offload-redis") // short: the path of a socket is limited
-	if err != nil {
-		t.Fatal(err)
-	}
-	socket := filepath.Join(dir, "s")
-	cmd := exec.Command(program, "--port", "0", "--unixsocket", socket, "--dir", dir, "--save", "", "--appendonly", "yes")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		_ = os.RemoveAll(dir)
-	})
-	cli = func(args ...string) string {
+	socket := redistest.Start(t, "--appendonly", "yes")
+	return "unix://" + socket, func(args ...string) string {
 		out, _ := exec.Command("redis-cli", append([]string{"-s", socket}, args...)...).CombinedOutput()
 		return strings.TrimSpace(string(out))
 	}
-	deadline, tick := time.After(10*time.Second), time.NewTicker(10*time.Millisecond)
-	defer tick.Stop()
-	for cli("ping") != "PONG" {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatal("redis-server doesn't answer")
-		}
-	}
-	return "unix://" + socket, cli
 }
 
 // TestRemotesOnRedis: no password, no remote; with one, nothing lies there in clear, and a worker of another machine, with

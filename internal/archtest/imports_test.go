@@ -23,6 +23,7 @@ var allowed = map[string][]string{
 	"transfer/xcloud":    {"transfer"},
 	"internal/store":     {},
 	"internal/cloudtest": {},
+	"internal/redistest": {},
 	"internal/archtest":  {},
 	"internal/failpoint": {},
 	"test/acceptance":    {},
@@ -49,7 +50,7 @@ var fences = []struct {
 
 // testsOnly lists what production code may not import.
 var testsOnly = []string{"testing", "net/http/httptest", "go.uber.org/goleak", "pgregory.net/rapid",
-	"github.com/rogpeppe/go-internal/testscript", module + "/transfer/xtest", module + "/transfer/xcloud"}
+	"github.com/rogpeppe/go-internal/testscript", module + "/internal/redistest", module + "/transfer/xtest", module + "/transfer/xcloud"}
 
 func checkDirection(files []file) (wrong []string) {
 	for _, f := range files {

@@ -1,15 +1,14 @@
 package store
 
 import (
-	"context"
 	"log/slog"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"offload/internal/redistest"
 )
 
 // helperEnv names what a child process of the tests does; see helper_test.go.
@@ -56,45 +55,7 @@ func eventually(t testing.TB, what string, f func() bool) {
 }
 
 // startRedis starts a redis-server of the test's own and returns its URL.
-func startRedis(t testing.TB, args ...string) string {
-	t.Helper()
-	bin, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Skip("redis-server is not installed; install it (apt-get install redis-server) to run this test")
-	}
-	dir, err := os.MkdirTemp("", "ofl") // t.TempDir may be too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	socket := filepath.Join(dir, "s")
-	args = append([]string{"--port", "0", "--unixsocket", socket, "--dir", dir, "--save", "", "--daemonize", "no"}, args...)
-	cmd := exec.Command(bin, args...)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		os.RemoveAll(dir)
-	})
-	url := "unix://" + socket
-	eventually(t, "redis-server answers", func() bool {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		s, err := os.Stat(socket)
-		if err != nil || s.Mode()&os.ModeSocket == 0 {
-			return false
-		}
-		target, err := parseURL(url)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := target.open(-1)
-		defer c.Close()
-		return c.Ping(ctx).Err() == nil
-	})
-	return url
-}
+func startRedis(t testing.TB, args ...string) string { return "unix://" + redistest.Start(t, args...) }
 
 // backends runs a test against the embedded store and against a real Redis.
 func backends(t *testing.T, f func(t *testing.T, s *Store)) {
