@@ -119,7 +119,7 @@ func (f *Fs) stayedEmpty(ctx context.Context, p, id string) error {
 
 // leftIn is how many items a folder in the trash holds. Where it can't be listed there, the trash tells.
 func (f *Fs) leftIn(ctx context.Context, id string) (int64, error) {
-	l := f.looks.list(ctx, f.svc, id)
+	l := f.look(ctx, id)
 	if !errors.Is(l.Err, fs.ErrorDirNotFound) {
 		return max(int64(len(l.Items)), l.Folder.Children), l.Err
 	}

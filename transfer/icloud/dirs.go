@@ -189,7 +189,7 @@ func (f *Fs) listed(ctx context.Context, p string) (head Item, items []Item, in 
 		if in, err = f.find(ctx, p); err != nil {
 			return Item{}, nil, in, err
 		}
-		l := f.looks.list(ctx, f.svc, in.ID)
+		l := f.look(ctx, in.ID)
 		gone := errors.Is(l.Err, fs.ErrorDirNotFound)
 		elsewhere := p != "" && l.Err == nil && moved(in, l.Folder) && !f.dirs.isOdd(in.ID)
 		if (gone || elsewhere) && !again && p != "" {
@@ -232,86 +232,16 @@ func splitPath(p string) (parent, name string) {
 	return "", p
 }
 
-// looks lets one listing serve all who ask for the same folder before it begins. Whoever comes while it is under way
-// waits for the next one: a listing that began earlier may not show what happened since.
-type looks struct {
-	mu   sync.Mutex
-	dirs map[string]*lookLine
-}
-
-// lookLine is the listing of one folder that is under way, and the one that waits for its end.
-type lookLine struct{ now, next *look }
-
-// look is one listing.
-type look struct {
-	waiting int // how many still want it
-	cancel  context.CancelFunc
-	done    chan struct{}
-	res     Listing // once done is closed
-}
-
-// list lists one folder, not earlier than now.
-func (l *looks) list(ctx context.Context, svc service, id string) Listing {
-	if ctx.Err() != nil {
-		return Listing{Err: context.Cause(ctx)}
-	}
-	mine := l.join(ctx, svc, id)
-	select {
-	case <-mine.done:
-		return mine.res
-	case <-ctx.Done():
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if mine.waiting--; mine.waiting == 0 && mine.cancel != nil {
-			mine.cancel()
+// look lists one folder, not earlier than now; calls for the same folder share a listing.
+func (f *Fs) look(ctx context.Context, id string) Listing {
+	l, err := f.looks.get(ctx, id, func(ctx context.Context) (Listing, error) {
+		if res := f.svc.List(ctx, []string{id}); len(res) == 1 {
+			return res[0], nil
 		}
-		return Listing{Err: context.Cause(ctx)}
+		return Listing{}, errShort
+	})
+	if err != nil {
+		return Listing{Err: err}
 	}
-}
-
-// join returns the next listing of the folder that begins, and begins it where none is under way.
-func (l *looks) join(ctx context.Context, svc service, id string) *look {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	line := l.dirs[id]
-	if line == nil {
-		if l.dirs == nil {
-			l.dirs = map[string]*lookLine{}
-		}
-		line = &lookLine{now: &look{done: make(chan struct{}), waiting: 1}}
-		l.dirs[id] = line
-		l.begin(context.WithoutCancel(ctx), svc, id, line)
-		return line.now
-	}
-	if line.next == nil {
-		line.next = &look{done: make(chan struct{})}
-	}
-	line.next.waiting++
-	return line.next
-}
-
-// begin starts the listing line.now; l.mu is held. Its context ends when nobody wants it any more, not with that of
-// the one who came first.
-func (l *looks) begin(ctx context.Context, svc service, id string, line *lookLine) {
-	lctx, cancel := context.WithCancel(ctx)
-	mine := line.now
-	mine.cancel = cancel
-	go func() {
-		defer cancel()
-		res := svc.List(lctx, []string{id})
-		if len(res) == 1 {
-			mine.res = res[0]
-		} else {
-			mine.res = Listing{Err: errShort}
-		}
-		close(mine.done)
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		line.now, line.next = line.next, nil
-		if line.now == nil || line.now.waiting == 0 {
-			delete(l.dirs, id)
-			return
-		}
-		l.begin(ctx, svc, id, line)
-	}()
+	return l
 }

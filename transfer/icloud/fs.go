@@ -29,7 +29,7 @@ type Fs struct {
 	native   native
 
 	dirs  dirs
-	looks looks
+	looks sharing[Listing]
 
 	trashLooks sharing[[]Trashed]
 }

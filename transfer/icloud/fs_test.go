@@ -252,7 +252,7 @@ func TestOneListingServesManyButNeverAnOldOne(t *testing.T) {
 	within(t, "50 wait for the next listing", func() bool {
 		f.looks.mu.Lock()
 		defer f.looks.mu.Unlock()
-		line := f.looks.dirs[up]
+		line := f.looks.lines[up]
 		return line != nil && line.next != nil && line.next.waiting == 50
 	})
 	gone, cancel := context.WithCancel(t.Context())
@@ -289,7 +289,7 @@ func TestListingOutlivesItsFirstCaller(t *testing.T) {
 	within(t, "the second waits", func() bool {
 		f.looks.mu.Lock()
 		defer f.looks.mu.Unlock()
-		return f.looks.dirs[rootID].next != nil
+		return f.looks.lines[rootID].next != nil
 	})
 	cancel()
 	if err := <-first; !errors.Is(err, context.Canceled) {

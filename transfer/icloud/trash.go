@@ -108,7 +108,7 @@ func (f *Fs) fromTrash(ctx context.Context, what string, items []transfer.Trashe
 
 // inTrash lists the trash by ID.
 func (f *Fs) inTrash(ctx context.Context) (map[string]Trashed, error) {
-	list, err := f.trashLooks.get(ctx, f.svc.ListTrash)
+	list, err := f.trashLooks.get(ctx, "", f.svc.ListTrash)
 	if err != nil {
 		return nil, fmt.Errorf("list trash: %w", err)
 	}
