@@ -220,25 +220,13 @@ func (c *ICloud) SetLimit(n int, status ...int) {
 func (c *ICloud) Refused() int { return c.w.tally.refusals("icloud") }
 
 // SetURLLife sets how long a signed URL of the content host is good for: 15 minutes unless set.
-func (c *ICloud) SetURLLife(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.urlLife = d
-}
+func (c *ICloud) SetURLLife(d time.Duration) { c.set(func() { c.urlLife = d }) }
 
 // SetRedirect makes the content host send one call in n to another host with status 330; 0 none, 1 each.
-func (c *ICloud) SetRedirect(n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.redirect = n
-}
+func (c *ICloud) SetRedirect(n int) { c.set(func() { c.redirect = n }) }
 
 // AnswerCodes204 makes an accepted code answer 204, as before mid-2026, rather than 409 with a session token.
-func (c *ICloud) AnswerCodes204(on bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.codes409 = !on
-}
+func (c *ICloud) AnswerCodes204(on bool) { c.set(func() { c.codes409 = !on }) }
 
 // Default is the account that Start makes: "anna@example.com".
 func (c *ICloud) Default() *Account { return c.main }
@@ -354,4 +342,11 @@ func uuid() string {
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
 	h := strings.ToUpper(hex.EncodeToString(b))
 	return strings.Join([]string{h[:8], h[8:12], h[12:16], h[16:20], h[20:]}, "-")
+}
+
+// set changes a setting while nobody is being answered by it.
+func (c *ICloud) set(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f()
 }

@@ -135,18 +135,10 @@ func (a *Account) trusted(token string) bool {
 }
 
 // ExpireSessions ends all sessions: every cookie answers 421 from now on. Trust tokens stay good.
-func (a *Account) ExpireSessions() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	clear(a.sessions)
-}
+func (a *Account) ExpireSessions() { a.set(func() { clear(a.sessions) }) }
 
 // ExpireTrust ends all trust tokens: the next sign-in wants a code. Sessions stay good.
-func (a *Account) ExpireTrust() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	clear(a.trusts)
-}
+func (a *Account) ExpireTrust() { a.set(func() { clear(a.trusts) }) }
 
 // Sessions counts the live sessions.
 func (a *Account) Sessions() int {
@@ -197,32 +189,16 @@ func (a *Account) SMSCode(phoneID int) string {
 }
 
 // SetPhones sets the phones that codes can be sent to.
-func (a *Account) SetPhones(phones ...Phone) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.phones = phones
-}
+func (a *Account) SetPhones(phones ...Phone) { a.set(func() { a.phones = phones }) }
 
 // NoTrustedDevices sets whether the account has phones only.
-func (a *Account) NoTrustedDevices(on bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.noDevices = on
-}
+func (a *Account) NoTrustedDevices(on bool) { a.set(func() { a.noDevices = on }) }
 
 // WithoutTwoFactor makes the account an old one: signing in answers 412 and wants repair/complete, and no code.
-func (a *Account) WithoutTwoFactor(on bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.oneFactor = on
-}
+func (a *Account) WithoutTwoFactor(on bool) { a.set(func() { a.oneFactor = on }) }
 
 // SetProtocol chooses how the password is hashed at sign-in: "s2k", the usual one, or "s2k_fo".
-func (a *Account) SetProtocol(p string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.protocol, a.verifier = p, nil
-}
+func (a *Account) SetProtocol(p string) { a.set(func() { a.protocol, a.verifier = p, nil }) }
 
 // SetPassword changes the password, as its owner may at any time. Trust tokens and sessions end with it.
 func (a *Account) SetPassword(p string) {
@@ -234,11 +210,7 @@ func (a *Account) SetPassword(p string) {
 }
 
 // SetWrongPasswordStatus chooses the status of a refused password: 401, the usual one, or 403.
-func (a *Account) SetWrongPasswordStatus(status int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.badStatus = status
-}
+func (a *Account) SetWrongPasswordStatus(status int) { a.set(func() { a.badStatus = status }) }
 
 // SetSignInLimit locks the account (403, -20209) after so many more sign-ins by password, 0 never.
 func (a *Account) SetSignInLimit(n int) {
@@ -274,4 +246,11 @@ func (a *Account) lacksPCS(r *http.Request) bool {
 	}
 	c, err := r.Cookie("X-APPLE-WEBAUTH-PCS-Documents")
 	return err != nil || !a.pcsTokens[c.Value]
+}
+
+// set changes a setting while nobody is being answered by it.
+func (a *Account) set(f func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	f()
 }
