@@ -226,32 +226,25 @@ func (s *Service) FindInterrupted(ctx context.Context, o Order) (Job, bool, erro
 	if err != nil {
 		return Job{}, false, fmt.Errorf("look for an interrupted job: %w", err)
 	}
-	open := []State{Queued, Scanning, Transferring, Finishing, Paused, Waiting}
-	cursor := ""
-	for {
-		page, next, err := s.List(ctx, ListOptions{States: open, Account: o.Account, Cursor: cursor, Limit: 200})
-		if err != nil {
-			return Job{}, false, err
-		}
-		for _, j := range page {
-			have, err := json.Marshal(j.Order)
-			if err != nil {
-				return Job{}, false, fmt.Errorf("look for an interrupted job: %w", err)
-			}
-			if !slices.Equal(have, want) {
-				continue
-			}
-			alone, err := s.abandoned(ctx, j.ID)
-			if err == nil && !alone {
-				err = fmt.Errorf("job %s: %w", j.ID, ErrRunning)
-			}
-			return j, alone, err
-		}
-		if next == "" {
-			return Job{}, false, nil
-		}
-		cursor = next
+	same, err := s.Same(ctx, o)
+	if err != nil {
+		return Job{}, false, err
 	}
+	for _, j := range same {
+		have, err := json.Marshal(j.Order)
+		if err != nil {
+			return Job{}, false, fmt.Errorf("look for an interrupted job: %w", err)
+		}
+		if !slices.Equal(have, want) {
+			continue
+		}
+		alone, err := s.abandoned(ctx, j.ID)
+		if err == nil && !alone {
+			err = fmt.Errorf("job %s: %w", j.ID, ErrRunning)
+		}
+		return j, alone, err
+	}
+	return Job{}, false, nil
 }
 
 // abandoned tells whether no living process works on a job or would: neither its owner nor, for the pool's, any worker.

@@ -111,10 +111,8 @@ func (f *fleet) await(ctx context.Context, lane, token string) (time.Time, error
 		case got == 1:
 			return asked.Add(turnLease), nil
 		}
-		select {
-		case <-time.After(pause/2 + mathrand.N(pause)):
-		case <-ctx.Done():
-			return time.Time{}, context.Cause(ctx)
+		if err := transfer.Sleep(ctx, pause/2+mathrand.N(pause)); err != nil {
+			return time.Time{}, err
 		}
 	}
 }

@@ -28,7 +28,7 @@ func (w *worker) purge(ctx context.Context, u *unit, j Job) error {
 	}
 	w.measure(ctx, u, o.pair, fieldAfterTrash)
 	err = w.s.batches(ctx, u.job, func(b stored) error {
-		if !slices.ContainsFunc(b.done, purgeable) {
+		if !slices.ContainsFunc(b.done, func(o transfer.Outcome) bool { return o.Source.InTrash() }) {
 			return nil // a listing of the trash is spared
 		}
 		return w.purgeBatch(ctx, u, j, o, b)
@@ -38,11 +38,6 @@ func (w *worker) purge(ctx context.Context, u *unit, j Job) error {
 	}
 	w.measure(ctx, u, o.pair, fieldAfter)
 	return nil
-}
-
-// purgeable tells whether a file of the job lies in the source's trash, as far as its record says.
-func purgeable(o transfer.Outcome) bool {
-	return o.Source == transfer.Deleted || o.Source == transfer.Purging
 }
 
 func (w *worker) purgeBatch(ctx context.Context, u *unit, j Job, o *openJob, b stored) error {

@@ -28,24 +28,25 @@ func (s *Service) SignedIn(ctx context.Context, remote string) (int, error) {
 
 // Unfinished returns the jobs that haven't ended and read from a remote or write to it.
 func (s *Service) Unfinished(ctx context.Context, remote string) ([]Job, error) {
-	var found []Job
-	open := []State{Queued, Scanning, Transferring, Finishing, Paused, Waiting}
-	err := s.each(ctx, ListOptions{States: open}, func(j Job) error {
-		if j.uses(remote) {
-			found = append(found, j)
-		}
-		return nil
-	})
-	return found, err
+	return s.unfinished(ctx, "", func(j Job) bool { return j.uses(remote) })
 }
 
-// Same returns the unfinished jobs of the order's account with its source and destination.
+// SamePaths returns the unfinished jobs with the order's source and destination, newest first.
+func (s *Service) SamePaths(ctx context.Context, o Order) ([]Job, error) {
+	return s.unfinished(ctx, "", func(j Job) bool { return j.Source == o.Source && j.Dest == o.Dest })
+}
+
+// Same is SamePaths for the order's account alone.
 func (s *Service) Same(ctx context.Context, o Order) ([]Job, error) {
-	var found []Job
 	o = o.WithDefaults()
-	open := []State{Queued, Scanning, Transferring, Finishing, Paused, Waiting}
-	err := s.each(ctx, ListOptions{States: open, Account: o.Account}, func(j Job) error {
-		if j.Source == o.Source && j.Dest == o.Dest {
+	return s.unfinished(ctx, o.Account, func(j Job) bool { return j.Source == o.Source && j.Dest == o.Dest })
+}
+
+// unfinished returns the jobs that haven't ended and that match, of one account or, with "", of all.
+func (s *Service) unfinished(ctx context.Context, account string, match func(Job) bool) ([]Job, error) {
+	var found []Job
+	err := s.each(ctx, ListOptions{States: openStates(), Account: account}, func(j Job) error {
+		if match(j) {
 			found = append(found, j)
 		}
 		return nil

@@ -37,6 +37,11 @@ func from(to State) string {
 	return b.String()
 }
 
+// openStates are those of jobs that haven't ended.
+func openStates() []State {
+	return []State{Queued, Scanning, Transferring, Finishing, Paused, Waiting}
+}
+
 // Runs tells whether workers may do something for a job in this state.
 func (s State) Runs() bool {
 	switch s {

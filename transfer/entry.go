@@ -117,6 +117,9 @@ const (
 // Gone tells whether the file isn't at its place any more by the job's own doing.
 func (s SourceState) Gone() bool { return s == Deleted || s == Purging || s == Purged }
 
+// InTrash tells whether the file lies in the source's trash, as far as the record says.
+func (s SourceState) InTrash() bool { return s == Deleted || s == Purging }
+
 // AtLeast tells whether g is as strong as min or stronger. No grade is at least anything.
 func (g Grade) AtLeast(min Grade) bool { return g != "" && min != "" && g <= min }
 

@@ -63,7 +63,7 @@ type purge struct {
 }
 
 // purgeable tells whether an entry's source file lies in the trash, by what was recorded.
-func purgeable(_ Entry, o Outcome) bool { return o.Source == Deleted || o.Source == Purging }
+func purgeable(_ Entry, o Outcome) bool { return o.Source.InTrash() }
 
 // gather proves the copy of one deleted file again and queues the file for the purge.
 func (pg *purge) gather(ctx context.Context, w *work) error {

@@ -115,7 +115,7 @@ func rulePurgeOnlyOurs(o Outcome, m mark, inTrash map[string]Trashed) (Trashed, 
 	item, there := inTrash[m.id]
 	sameSize := item.Size < 0 || m.size < 0 || item.Size == m.size
 	sameTime := item.ModTime.IsZero() || m.mtime.IsZero() || item.ModTime.Equal(m.mtime)
-	return item, there && m.id != "" && sameSize && sameTime && (o.Source == Deleted || o.Source == Purging)
+	return item, there && m.id != "" && sameSize && sameTime && o.Source.InTrash()
 }
 
 // ruleReadOnlyIsKept (rule 9): where the backend can't delete, nothing tries to.

@@ -95,22 +95,15 @@ func (a *app) findOrEnqueue(ctx context.Context, p *parts, order jobs.Order) (jo
 // noteOthers says where jobs of the same paths were interrupted that were given other options: this one doesn't go on
 // with them, and a person who changed only the bandwidth may think that it does.
 func (a *app) noteOthers(ctx context.Context, p *parts, order jobs.Order) error {
-	open := []jobs.State{jobs.Queued, jobs.Scanning, jobs.Transferring, jobs.Finishing, jobs.Paused, jobs.Waiting}
-	for o := (jobs.ListOptions{States: open, Limit: 200}); ; {
-		page, next, err := p.jobs.List(ctx, o)
-		if err != nil {
-			return fmt.Errorf("look for an interrupted job: %w", err)
-		}
-		for _, j := range page {
-			if j.Source == order.Source && j.Dest == order.Dest {
-				a.note("job %s of the same paths hasn't ended, but its options are others, so this is a new job; `offload jobs cancel %s` ends that one",
-					j.ID, j.ID)
-			}
-		}
-		if o.Cursor = next; next == "" {
-			return nil
-		}
+	others, err := p.jobs.SamePaths(ctx, order)
+	if err != nil {
+		return fmt.Errorf("look for an interrupted job: %w", err)
 	}
+	for _, j := range others {
+		a.note("job %s of the same paths hasn't ended, but its options are others, so this is a new job; `offload jobs cancel %s` ends that one",
+			j.ID, j.ID)
+	}
+	return nil
 }
 
 // sameSignal is how soon after a first signal another one is taken for the same: timeout(1) and some terminals send each
