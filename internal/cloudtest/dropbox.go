@@ -94,6 +94,7 @@ type Dropbox struct {
 	rawHeaders bool
 	auth       dropboxAuth
 	count      dropboxCounts
+	team       teamLimit
 }
 
 // dropboxCounts is what tests and the demo ask about.

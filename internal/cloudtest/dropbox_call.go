@@ -43,6 +43,9 @@ func (d *Dropbox) run(c *dropboxCall) (any, error) {
 	if err := d.admit(c); err != nil {
 		return nil, err
 	}
+	if err := d.transport(c.route); err != nil {
+		return nil, err
+	}
 	if !c.route.write {
 		return c.route.run(c)
 	}

@@ -46,6 +46,7 @@ type Fault struct {
 	Header   http.Header // of the answer, beside what the service sends
 	Body     string      // of the answer; "" is what the real service sends with that status at that endpoint
 	CutAt    float64     // for the kind Cut: 0 to 1
+	Reset    bool        // for the kind Cut: the connection is reset, and what is under way to the client is lost
 	Hook     func(r *http.Request)
 }
 

@@ -204,7 +204,7 @@ func (w *World) play(rw http.ResponseWriter, r *http.Request) {
 	if ep.path != "" {
 		entry.Path = ep.path
 	}
-	seen := &watched{ResponseWriter: rw}
+	seen := &watched{ResponseWriter: rw, sent: func(status, n int) { w.served.add(ep.name, status, n) }}
 	defer func() {
 		entry.Time, entry.Status = w.now(), seen.status
 		w.tally.note(entry)
@@ -223,10 +223,11 @@ func (w *World) play(rw http.ResponseWriter, r *http.Request) {
 	entry.Fault = w.strike(seen, r, p, ep)
 }
 
-// watched remembers the status of an answer.
+// watched remembers the status of an answer, and counts what is sent of it.
 type watched struct {
 	http.ResponseWriter
 	status int
+	sent   func(status, n int)
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -242,6 +243,7 @@ func (s *watched) Write(p []byte) (int, error) {
 	if s.status == 0 {
 		s.status = http.StatusOK
 	}
+	s.sent(s.status, len(p)) // before: of a write that fails nobody knows how much went out
 	return s.ResponseWriter.Write(p)
 }
 

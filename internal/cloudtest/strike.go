@@ -56,7 +56,7 @@ func (w *World) strike(rw http.ResponseWriter, r *http.Request, p player, ep *en
 		ep.serve(newRecord(), r)
 		panic(http.ErrAbortHandler)
 	case Cut:
-		w.cut(rw, r, ep, hit.CutAt)
+		w.cut(rw, r, ep, hit)
 	case Empty, Short, Flip:
 		w.bend(rw, r, ep, hit.Kind, bit)
 	}
@@ -111,12 +111,17 @@ func (w *World) bend(rw http.ResponseWriter, r *http.Request, ep *endpoint, kind
 }
 
 // cut closes the connection in the middle.
-func (w *World) cut(rw http.ResponseWriter, r *http.Request, ep *endpoint, share float64) {
+func (w *World) cut(rw http.ResponseWriter, r *http.Request, ep *endpoint, f *Fault) {
+	drop := func() { panic(http.ErrAbortHandler) }
+	if f.Reset {
+		drop = func() { reset(r); panic(http.ErrAbortHandler) }
+	}
+	share := f.CutAt
 	if ep.upload {
 		_, _ = io.CopyN(io.Discard, r.Body, int64(share*float64(max(r.ContentLength, 0))))
-		panic(http.ErrAbortHandler)
+		drop()
 	}
-	out := &cutter{ResponseWriter: w.paced(rw, r, ep), rw: rw, share: share}
+	out := &cutter{ResponseWriter: w.paced(rw, r, ep), rw: rw, share: share, drop: drop}
 	ep.serve(out, r)
 	if !out.known {
 		whole := out.kept.Bytes()
@@ -133,6 +138,7 @@ type cutter struct {
 	http.ResponseWriter
 	rw    http.ResponseWriter
 	share float64
+	drop  func() // ends the connection, and the handler with it
 	begun bool
 	known bool
 	left  int64
@@ -168,7 +174,7 @@ func (c *cutter) WriteHeader(status int) {
 // end sends what was written and drops the connection.
 func (c *cutter) end() {
 	_ = http.NewResponseController(c.rw).Flush()
-	panic(http.ErrAbortHandler)
+	c.drop()
 }
 
 // flipper flips one bit of an answer, wherever it lies where the length is known, else in the first piece.

@@ -54,6 +54,7 @@ type World struct {
 
 	table   faultTable
 	tally   tally
+	served  served
 	players []player
 	closing sync.Once
 	closed  error
@@ -101,7 +102,7 @@ func (w *World) serve() {
 	w.tunnels = newTunnels(w.proxy.Addr())
 	quiet := slog.NewLogLogger(slog.NewTextHandler(io.Discard, nil), slog.LevelDebug)
 	w.outer = &http.Server{Handler: http.HandlerFunc(w.connect), ConnState: w.count, ErrorLog: quiet}
-	w.inner = &http.Server{Handler: http.HandlerFunc(w.play), ConnState: w.count, ErrorLog: quiet}
+	w.inner = &http.Server{Handler: http.HandlerFunc(w.play), ConnState: w.count, ConnContext: withConn, ErrorLog: quiet}
 	for _, s := range []struct {
 		server *http.Server
 		on     net.Listener
