@@ -2,15 +2,16 @@
 --
 -- KEYS and ARGV 1 to 8: see common.lua
 -- ARGV: 9 pool  10 granted, as the caller knows it  11 charged, the same  12 bytes, at most granted - charged
---       13 lease in milliseconds
--- Result: {'ok', granted, charged}  the totals now
+--       13 lease in milliseconds  14 limit, -1 for none
+-- Result: {'ok', granted, charged, percent}  the totals now; percent of the limit that was reached and wasn't told yet,
+--           80 or 100, else 0
 --         {'differs', granted, charged}  the pool's true totals aren't the given ones
 --         {'lost'}  the pool was closed by others
 --         {'moved', ...}
 -- It writes nothing unless it answers 'ok'.
 
 local id, granted, charged = ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11])
-local bytes, lease = tonumber(ARGV[12]), tonumber(ARGV[13])
+local bytes, lease, limit = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
 
 local now = clock()
 local a = view(now)
@@ -23,8 +24,8 @@ if p.granted ~= granted or p.charged ~= charged or bytes > granted - charged the
 end
 
 open(a)
-redis.call('HINCRBY', ACCOUNT, 'reserved', int(-bytes))
-redis.call('HINCRBY', ACCOUNT, 'used', int(bytes))
+a.used = a.used + bytes
+redis.call('HSET', ACCOUNT, 'reserved', int(a.reserved - bytes), 'used', int(a.used), 'last', int(now))
 if p.charged == 0 then
   p.period = a.start
 elseif p.period ~= a.start then
@@ -33,6 +34,13 @@ end
 p.charged = p.charged + bytes
 save(id, p, now + lease)
 
+local percent = 0
+if limit > 0 and a.used >= limit * 0.8 then
+  percent = a.used >= limit and 100 or 80
+  if not tell(a, limit, now, percent) then percent = 0 end
+end
+
+work(a, now)
 -- The first bytes of a day make room for it.
 if redis.call('HINCRBY', DAYS, ARGV[2] .. ' used', int(bytes)) == bytes then
   local seen, list = {}, {}
@@ -44,6 +52,8 @@ if redis.call('HINCRBY', DAYS, ARGV[2] .. ' used', int(bytes)) == bytes then
     end
   end
   table.sort(list)
-  for i = 1, #list - KEPT_DAYS do redis.call('HDEL', DAYS, list[i] .. ' used', list[i] .. ' wasted') end
+  for i = 1, #list - KEPT_DAYS do
+    redis.call('HDEL', DAYS, list[i] .. ' used', list[i] .. ' wasted', list[i] .. ' busy')
+  end
 end
-return { 'ok', int(p.granted), int(p.charged) }
+return { 'ok', int(p.granted), int(p.charged), int(percent) }

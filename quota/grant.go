@@ -73,13 +73,13 @@ func (g *Grant) Settle(ctx context.Context, used, wasted int64) error {
 	p.ahead += g.charged - used
 	p.read -= g.charged - used
 	p.wasted += wasted
-	if p.closed || p.lost || wasted == 0 && min(p.held(), p.free()-p.prefer) < p.ledger.cfg.Quantum {
+	if p.closed || p.lost || wasted == 0 && min(p.held(), p.free()-p.prefer) < p.quantum {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
 	if failed := p.touch(ctx); failed != nil {
-		p.ledger.cfg.Log.Debug("quota settled later", "account", p.account, "pool", p.id, "error", failed)
+		p.ledger.cfg.Log.Debug("quota settled later", "subject", p.account, "pool", p.id, "error", failed)
 	}
 	return err
 }

@@ -6,19 +6,19 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// Ledger counts the traffic of all accounts. It is safe for concurrent use and starts nothing in the background.
+// Ledger counts the traffic of all accounts and remotes. It is safe for concurrent use and starts nothing in the background.
 type Ledger struct {
 	client  redis.UniversalClient
 	cfg     Config
 	scripts scripts
 
-	mu    sync.Mutex
-	terms map[string]*terms // by account, as last learned from Redis
+	mu     sync.Mutex
+	terms  map[string]*terms      // by subject, as last learned from Redis
+	limits map[string]knownLimits // by remote, for a few seconds
 }
 
 // New returns a ledger in the Redis of client, which stays the caller's to close. Mistakes in cfg come as *InputError,
@@ -28,180 +28,152 @@ func New(client redis.UniversalClient, cfg Config) (*Ledger, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return &Ledger{client: client, cfg: cfg, scripts: newScripts(commonSource), terms: map[string]*terms{}}, nil
+	return &Ledger{client: client, cfg: cfg, scripts: newScripts(commonSource), terms: map[string]*terms{},
+		limits: map[string]knownLimits{}}, nil
 }
 
-// Status is how an account stands.
-type Status struct {
-	Account   string `json:"account"`
-	Plan      string `json:"plan"`
-	Limit     int64  `json:"limit"`     // bytes a period; -1 is unlimited
-	Used      int64  `json:"used"`      // bytes read in this period, and what open pools booked ahead
-	Reserved  int64  `json:"reserved"`  // bytes set aside and not used yet
-	Wasted    int64  `json:"wasted"`    // the part of Used that was read in vain
-	Available int64  `json:"available"` // bytes that may still be reserved, never negative; -1 is unlimited
-	AnchorDay int    `json:"anchor_day"`
-	TimeZone  string `json:"time_zone"`
-	Period    Period `json:"period"`
-}
-
-// Status tells how the account stands now, by Redis' clock; it changes nothing. An account that was never set or charged
-// has the default plan. A bad name is an *InputError.
-func (l *Ledger) Status(ctx context.Context, account string) (Status, error) {
-	a, err := l.read(ctx, account)
-	if err != nil {
-		return Status{}, err
-	}
-	s, err := l.settings(account, a)
-	if err == nil {
-		err = s.err
-	}
-	if err != nil {
-		return Status{}, err
-	}
-	st := Status{Account: account, Plan: s.plan, Limit: s.limit, Reserved: a.reserved, AnchorDay: s.anchor,
-		TimeZone: s.zone, Period: a.period, Available: Unlimited}
-	if a.running() {
-		st.Used, st.Wasted = a.used, a.wasted
-	} else {
-		st.Period, _ = a.next(s)
-	}
-	if st.Period.Start.After(a.now) {
-		l.cfg.Log.Warn("Redis' clock is behind the account's period; the quota resets when it has caught up",
-			"account", account, "clock", a.now, "period", st.Period.ID)
-	}
-	if s.limit != Unlimited {
-		st.Available = max(0, s.limit-st.Used-st.Reserved)
-	}
-	return st, nil
-}
-
-// Accounts returns the names of all accounts that were ever set or charged, sorted.
+// Accounts returns the names of all accounts that are configured or were ever set or charged, sorted. Removed ones are
+// left out as soon as nothing is reserved for them any more.
 func (l *Ledger) Accounts(ctx context.Context) ([]string, error) {
 	names, err := l.client.SMembers(ctx, accountsKey).Result()
 	if err != nil {
 		return nil, fmt.Errorf("list accounts: %w", err)
 	}
+	for name := range l.cfg.Accounts {
+		names = append(names, name)
+	}
 	slices.Sort(names)
-	return names, nil
+	names = slices.Compact(names)
+	fields := make([]*redis.SliceCmd, len(names))
+	_, err = l.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, name := range names {
+			fields[i] = p.HMGet(ctx, keys(name)[0], "removed", "reserved")
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list accounts: %w", err)
+	}
+	kept := names[:0]
+	for i, name := range names {
+		v := fields[i].Val()
+		removed, reserved := v[0] != nil, v[1] != nil && v[1] != "0"
+		if !removed || reserved {
+			kept = append(kept, name)
+		}
+	}
+	return kept, nil
 }
 
-// Sweep closes the pools of all accounts whose lease has ended: what they charged stays used, the rest is free. It
+// Sweep closes the pools of all subjects whose lease has ended: what they charged stays used, the rest is free. It
 // returns how many there were. It goes on after an error and returns all of them, joined.
 func (l *Ledger) Sweep(ctx context.Context) (released int, err error) {
-	accounts, err := l.Accounts(ctx)
+	subjects, err := l.busy(ctx)
 	if err != nil {
 		return 0, err
 	}
+	cmds := make([]*redis.Cmd, len(subjects))
+	// Each command's own error is looked at below.
+	_, _ = l.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, subject := range subjects {
+			cmds[i] = l.scripts.sweep.EvalSha(ctx, p, keys(subject), l.cfg.Lease.Milliseconds())
+		}
+		return nil
+	})
 	var errs []error
-	for _, account := range accounts {
-		n, err := l.scripts.sweep.Run(ctx, l.client, keys(account), l.cfg.Lease.Milliseconds()).Int()
+	for i, subject := range subjects {
+		n, err := cmds[i].Int()
+		if redis.HasErrorPrefix(err, "NOSCRIPT") {
+			n, err = l.scripts.sweep.Run(ctx, l.client, keys(subject), l.cfg.Lease.Milliseconds()).Int()
+		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("sweep quota reservations of account %s: %w", account, err))
+			errs = append(errs, fmt.Errorf("sweep quota reservations of %s: %w", title(subject), err))
 			continue
 		}
 		if n > 0 {
-			l.cfg.Log.Info("closed quota reservations whose owner is gone", "account", account, "pools", n)
+			l.cfg.Log.Info("closed quota reservations whose owner is gone", "subject", subject, "pools", n)
 		}
 		released += n
 	}
 	return released, errors.Join(errs...)
 }
 
-// terms are what a script has to be told of an account. They hold until a script says that they have moved on, which
+// busy returns the subjects that have reservations or claims, removed accounts too.
+func (l *Ledger) busy(ctx context.Context) ([]string, error) {
+	var subjects []string
+	for _, set := range []string{accountsKey, limitsKey} {
+		names, err := l.client.SMembers(ctx, set).Result()
+		if err != nil {
+			return nil, fmt.Errorf("list accounts: %w", err)
+		}
+		subjects = append(subjects, names...)
+	}
+	counts := make([][2]*redis.IntCmd, len(subjects))
+	_, err := l.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, subject := range subjects {
+			k := keys(subject)
+			counts[i] = [2]*redis.IntCmd{p.ZCard(ctx, k[2]), p.HLen(ctx, k[4])}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("count quota reservations: %w", err)
+	}
+	var busy []string
+	for i, subject := range subjects {
+		if counts[i][0].Val() > 0 || counts[i][1].Val() > 0 {
+			busy = append(busy, subject)
+		}
+	}
+	return busy, nil
+}
+
+// terms are what a script has to be told of a subject. They hold until a script says that they have moved on, which
 // it does at the end of each day and when the settings change; so the clock of this process is never asked.
 type terms struct {
 	rev   string
 	limit int64
-	err   error // why the limit isn't known: only reserving needs it
+	why   string // not "" where the limit is 0 because the account is closed
 	day   Period
 	next  Period // what to open when the stored period has ended
 	until string
 }
 
-// known returns the account's terms, or ones that every script refuses.
-func (l *Ledger) known(account string) *terms {
+// known returns the subject's terms, or ones that every script refuses.
+func (l *Ledger) known(subject string) *terms {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if t := l.terms[account]; t != nil {
+	if t := l.terms[subject]; t != nil {
 		return t
 	}
 	return &terms{rev: "unknown"}
 }
 
-// learn takes an account's terms from a script's dump, and enters the account in the set of all. A member of that set
+// learn takes a subject's terms from a script's dump, and enters the subject in the set of all. A member of that set
 // without any state does no harm, while state without a member would never be swept; so it comes first.
-func (l *Ledger) learn(ctx context.Context, account string, dump []string) error {
+func (l *Ledger) learn(ctx context.Context, subject string, dump []string) error {
 	a, err := parseState(dump)
 	if err != nil {
 		return err
 	}
-	s, err := l.settings(account, a)
+	s, err := l.settings(subject, a)
 	if err != nil {
 		return err
 	}
-	if err := l.register(ctx, account); err != nil {
+	if err := l.register(ctx, subject); err != nil {
 		return err
 	}
-	t := &terms{rev: a.rev, limit: s.limit, err: s.err, day: dayAt(a.now, s.loc)}
+	t := &terms{rev: a.rev, limit: s.limit, why: s.why, day: dayAt(a.now, s.loc)}
 	t.next, t.until = a.next(s)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.terms[account] = t
+	l.terms[subject] = t
 	return nil
 }
 
-func (l *Ledger) register(ctx context.Context, account string) error {
-	if err := l.client.SAdd(ctx, accountsKey, account).Err(); err != nil {
-		return fmt.Errorf("add account %s: %w", account, err)
+func (l *Ledger) register(ctx context.Context, subject string) error {
+	if err := l.client.SAdd(ctx, setOf(subject), subject).Err(); err != nil {
+		return fmt.Errorf("add %s: %w", title(subject), err)
 	}
 	return nil
-}
-
-// read asks Redis for an account's state.
-func (l *Ledger) read(ctx context.Context, account string) (state, error) {
-	if err := checkAccount(account); err != nil {
-		return state{}, err
-	}
-	dump, err := l.scripts.status.Run(ctx, l.client, keys(account)).StringSlice()
-	if err != nil {
-		return state{}, fmt.Errorf("read quota of account %s: %w", account, err)
-	}
-	return parseState(dump)
-}
-
-// settings are an account's own settings with the configured defaults filled in.
-type settings struct {
-	plan   string
-	limit  int64
-	anchor int
-	zone   string
-	loc    *time.Location
-	err    error // the plan is no longer configured, so that the limit isn't known
-}
-
-func (l *Ledger) settings(account string, a state) (settings, error) {
-	s := settings{plan: a.plan, anchor: l.cfg.AnchorDay, zone: l.cfg.TimeZone}
-	if a.anchor != 0 {
-		s.anchor = a.anchor
-	}
-	if a.zone != "" {
-		s.zone = a.zone
-	}
-	var err error
-	if s.loc, err = time.LoadLocation(s.zone); err != nil {
-		return s, fmt.Errorf("load time zone of account %s: %w", account, err)
-	}
-	t, ok := l.cfg.tier(a.plan)
-	switch {
-	case ok:
-		s.plan, s.limit = t.Name, t.Limit
-	case !a.hasLimit:
-		// Better to grant nothing than to guess.
-		s.err = fmt.Errorf("account %s has the plan %s, which isn't configured any more: configure it or set another plan", account, a.plan)
-	}
-	if a.hasLimit {
-		s.limit = a.limit
-	}
-	return s, nil
 }

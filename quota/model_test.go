@@ -1,10 +1,12 @@
 package quota
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,6 +14,15 @@ import (
 )
 
 const modelQuantum = 500
+
+// modelSubjects are two accounts, and a remote whose limit begins anew each day.
+var modelSubjects = []string{"anna", "bert", RemoteSubject("gdrive", PerDay)}
+
+func modelConfig() Config {
+	cfg := limited(10_000, modelQuantum)
+	cfg.Remotes = map[string]RemoteLimits{"gdrive": {PerDay: 10_000}}
+	return cfg
+}
 
 // model plays random schedules of several processes against a plain picture of what must hold.
 type model struct {
@@ -50,11 +61,11 @@ func TestModel(t *testing.T) {
 	if testing.Short() {
 		schedules = 200
 	}
-	runModel(t, newReal(t, limited(10_000, modelQuantum)), schedules)
+	runModel(t, newReal(t, modelConfig()), schedules)
 }
 
 func TestModelOnMiniredis(t *testing.T) {
-	runModel(t, newMini(t, limited(10_000, modelQuantum)), 40)
+	runModel(t, newMini(t, modelConfig()), 40)
 }
 
 func runModel(t *testing.T, r *rig, schedules int) {
@@ -67,14 +78,14 @@ func runModel(t *testing.T, r *rig, schedules int) {
 		m := &model{rig: r, rnd: rand.New(rand.NewPCG(uint64(seed), 7)), faults: f, accounts: map[string]*modelAccount{}}
 		r.setClock(start.Add(time.Duration(m.rnd.IntN(365*24)) * time.Hour))
 		for range 2 {
-			l := newLedger(t, r.client, limited(10_000, modelQuantum))
+			l := newLedger(t, r.client, modelConfig())
 			l.scripts = r.scripts
 			m.workers = append(m.workers, l)
 		}
-		for _, name := range []string{"anna", "bert"} {
+		for _, name := range modelSubjects {
 			m.accounts[name] = &modelAccount{name: name, limit: 10_000, used: map[int64]int64{}}
 		}
-		if err := m.run(60); err != nil {
+		if err := m.run(80); err != nil {
 			t.Fatalf("seed %d: %v\n%s", seed, err, strings.Join(m.log, "\n"))
 		}
 		granted, refused = granted+m.granted, refused+m.refused
@@ -91,7 +102,7 @@ func (m *model) note(format string, args ...any) {
 func (m *model) run(steps int) error {
 	ctx := m.t.Context()
 	for range steps {
-		a := m.accounts[[]string{"anna", "bert"}[m.rnd.IntN(2)]]
+		a := m.accounts[modelSubjects[m.rnd.IntN(len(modelSubjects))]]
 		m.faults.arm(0, false)
 		if m.rnd.IntN(12) == 0 {
 			m.faults.arm(1+m.rnd.Int64N(3), m.rnd.IntN(2) == 0)
@@ -130,7 +141,9 @@ func (m *model) step(ctx context.Context, a *modelAccount) error {
 		m.renew(ctx, a)
 	case n < 83:
 		return m.closePool(ctx, a)
-	case n < 86:
+	case n < 85:
+		m.claim(ctx, a)
+	case n < 87:
 		if mp := m.pick(a); mp != nil {
 			m.note("%s: pool %s crashes", a.name, mp.p.id)
 			mp.dead = true
@@ -186,23 +199,47 @@ func (m *model) reserve(ctx context.Context, a *modelAccount) error {
 		mp.grants = append(mp.grants, g)
 	case errors.As(err, &full):
 		m.refused++
-		if fits := m.available(a, mp.p.id) + max(0, mp.p.free()); size <= fits || full.Available != fits {
-			return fmt.Errorf("reserving %d of %d was refused: %+v", size, fits, full)
-		}
+		return m.checkRefusal(ctx, a, mp, size, full)
+	}
+	return nil
+}
+
+// checkRefusal tells whether a reservation was refused rightly, and with the right numbers.
+func (m *model) checkRefusal(ctx context.Context, a *modelAccount, mp *modelPool, size int64, full *NoQuotaError) error {
+	s := m.dump(a.name)
+	if removed := s["account/removed"] != ""; removed != (full.Why != "") {
+		return fmt.Errorf("removed: %t, refused with %+v", removed, full)
+	} else if removed {
+		return nil
+	}
+	left := m.available(a, s, mp.p)
+	if fits := left + max(0, mp.p.free()); size <= fits || full.Available != fits {
+		return fmt.Errorf("reserving %d of %d was refused: %+v", size, fits, full)
+	}
+	if s.expired(mp.p.id, m.now) {
+		return nil // its own bytes are free to all others, but not to itself
+	}
+	if st, err := m.StatusFor(ctx, a.name, mp.p.claimant); err == nil && st.Available != left {
+		return fmt.Errorf("status tells pool %s of %d available, and %d are", mp.p.id, st.Available, left)
 	}
 	return nil
 }
 
 // available computes from the raw state what a pool may reserve.
-func (m *model) available(a *modelAccount, id string) int64 {
-	s := m.dump(a.name)
-	left := a.limit - s.number("account/reserved")
+func (m *model) available(a *modelAccount, s raw, p *Pool) int64 {
+	id := p.id
+	left, room := a.limit-s.number("account/reserved"), a.limit
+	period := s.number("account/start")
 	if m.now.UnixMilli() < s.number("account/end") {
 		left -= s.number("account/used")
+		room -= s.number("account/used")
+	} else {
+		period = m.now.UnixMilli() // the next one; all claims are of periods before
 	}
+	left -= s.claimed(p.claimant, period, room, m.now)
 	for name, rec := range s {
 		other, isPool := strings.CutPrefix(name, "pools/")
-		if isPool && other != id && !start.Add(s.duration("leases/"+other)).After(m.now) {
+		if isPool && other != id && s.expired(other, m.now) {
 			granted, charged, _ := record(rec)
 			left += granted - charged
 		}
@@ -278,21 +315,54 @@ func (m *model) closePool(ctx context.Context, a *modelAccount) error {
 
 func (m *model) set(ctx context.Context, a *modelAccount) {
 	var c Change
-	switch m.rnd.IntN(3) {
+	l := m.workers[m.rnd.IntN(len(m.workers))]
+	var err error
+	switch m.rnd.IntN(6) {
 	case 0:
 		c.Limit = ptr(m.rnd.Int64N(20_000))
 	case 1:
 		c.AnchorDay = ptr(1 + m.rnd.IntN(31))
 	case 2:
 		c.TimeZone = ptr(testZones[m.rnd.IntN(len(testZones))])
+	case 3:
+		c.Reset = true
+	case 4:
+		c.Plan = ptr("small")
+	case 5:
+		err = l.Remove(ctx, a.name)
 	}
-	_, err := m.workers[m.rnd.IntN(len(m.workers))].Set(ctx, a.name, c)
-	if limit, ok := m.dump(a.name)["account/limit"]; ok && limit != "" {
-		n, _ := strconv.ParseInt(limit, 10, 64)
-		a.lowered = a.lowered || n < a.limit
-		a.limit = n
+	if c != (Change{}) {
+		_, err = l.Set(ctx, a.name, c)
 	}
-	m.note("%s: set limit %d, anchor %v, zone %v: %v", a.name, a.limit, c.AnchorDay != nil, c.TimeZone != nil, err)
+	limit, s := int64(10_000), m.dump(a.name)
+	switch own, ok := s["account/limit"]; {
+	case s["account/removed"] != "":
+		limit = 0
+	case ok && own != "":
+		limit = s.number("account/limit")
+	}
+	a.lowered = a.lowered || limit < a.limit
+	a.limit = limit
+	m.note("%s: set limit %d, anchor %v, zone %v, reset %t: %v", a.name, a.limit, c.AnchorDay != nil, c.TimeZone != nil, c.Reset, err)
+}
+
+// claim lets a pool claim bytes that it may have been refused in an earlier period.
+func (m *model) claim(ctx context.Context, a *modelAccount) {
+	mp := m.pick(a)
+	if mp == nil {
+		return
+	}
+	id := strconv.Itoa(m.rnd.IntN(4))
+	mp.p.Claimant(id)
+	c := Claim{ID: id, Need: m.rnd.Int64N(8000), Since: time.UnixMilli(m.dump(a.name).number("account/start"))}
+	c.Since = c.Since.AddDate(0, -m.rnd.IntN(3), 0)
+	if m.rnd.IntN(4) == 0 {
+		err := m.Unclaim(ctx, a.name, id)
+		m.note("%s: drops claim %s: %v", a.name, id, err)
+		return
+	}
+	err := m.Claim(ctx, a.name, c)
+	m.note("%s: pool %s claims %+v: %v", a.name, mp.p.id, c, err)
 }
 
 func (m *model) clock() {
@@ -322,8 +392,11 @@ func (m *model) check(a *modelAccount) error {
 	}
 	a.sum, a.lowered = used+reserved, used+reserved > a.limit
 	if start := s.number("account/start"); start != a.start {
-		const month = 27 * 24 * time.Hour
-		if a.start != 0 && start-a.start < month.Milliseconds() {
+		shortest := 27 * 24 * time.Hour
+		if _, _, remote := ParseSubject(a.name); remote {
+			shortest = 20 * time.Hour
+		}
+		if a.start != 0 && start-a.start < shortest.Milliseconds() {
 			return fmt.Errorf("period %s began %s after the last", s["account/period"], time.Duration(start-a.start)*time.Millisecond)
 		}
 		a.start = start
@@ -404,6 +477,43 @@ func (m *model) finish(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// claimed is what claims keep back from a claimant: in the order of their age those that fit beside the older ones.
+func (s raw) claimed(claimant string, period, room int64, now time.Time) (kept int64) {
+	type claim struct {
+		since, need int64
+		id          string
+	}
+	var claims []claim
+	for name, rec := range s {
+		id, ok := strings.CutPrefix(name, "claims/")
+		c := claim{id: id}
+		var renewed int64
+		_, _ = fmt.Sscan(rec, &c.need, &c.since, &renewed)
+		if ok && c.since < period && now.Sub(time.UnixMilli(renewed)).Abs() < time.Minute {
+			claims = append(claims, c)
+		}
+	}
+	slices.SortFunc(claims, func(x, y claim) int {
+		return cmp.Or(cmp.Compare(x.since, y.since), strings.Compare(x.id, y.id))
+	})
+	for _, c := range claims {
+		if c.id == claimant {
+			break
+		}
+		if c.need <= room {
+			room -= c.need
+			kept += c.need
+		}
+	}
+	return kept
+}
+
+// expired tells whether a pool's lease has ended.
+func (s raw) expired(pool string, now time.Time) bool {
+	_, ok := s["leases/"+pool]
+	return ok && !start.Add(s.duration("leases/"+pool)).After(now)
 }
 
 func (s raw) number(name string) int64 {

@@ -138,3 +138,43 @@ func FuzzPeriodsTileTime(f *testing.F) {
 		checkTile(t, loc.String(), at, of(at), of)
 	})
 }
+
+// Whatever anchor day is configured anew, no period begins less than a month after the last one.
+func TestAConfiguredAnchorYieldsNoShortMonth(t *testing.T) {
+	for old := 1; old <= 31; old++ {
+		for anchor := 1; anchor <= 31; anchor++ {
+			for month := range 12 {
+				a := state{period: PeriodAt(start.AddDate(0, month, 0), old, time.UTC)}
+				a.now, a.until = a.period.End, a.period.End.Format(time.DateOnly)
+				p, _ := a.next(settings{anchor: anchor, loc: time.UTC})
+				from := p.Start
+				if from.Before(a.period.End) {
+					from = a.period.End // as view in common.lua has it
+				}
+				if least := anchorDate(from.Year(), from.Month()+1, from.Day()); p.End.Before(least) {
+					t.Fatalf("anchor %d to %d: a period from %s to %s", old, anchor, from, p.End)
+				}
+			}
+		}
+	}
+}
+
+// Whatever time zone is configured anew, no day begins less than 20 hours after the last one.
+func TestAConfiguredZoneYieldsNoShortDay(t *testing.T) {
+	for _, old := range testZones {
+		for _, name := range testZones {
+			for hour := range 24 {
+				a := state{period: dayAt(start.Add(time.Duration(hour)*time.Hour), zone(t, old))}
+				a.now, a.until = a.period.End, dateOf(a.period.End.In(zone(t, old))).Format(time.DateOnly)
+				p, _ := a.next(settings{daily: true, loc: zone(t, name)})
+				from := p.Start
+				if from.Before(a.period.End) {
+					from = a.period.End
+				}
+				if p.End.Sub(from) < 20*time.Hour {
+					t.Fatalf("%s to %s: a day from %s to %s", old, name, from, p.End)
+				}
+			}
+		}
+	}
+}

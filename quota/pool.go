@@ -21,25 +21,30 @@ type Pool struct {
 	id      string
 
 	lock     chan struct{} // a mutex that gives up with its caller's context; also held during a call to Redis
-	begun    bool          // Redis was asked to reserve, so that there may be a record
+	quantum  int64
+	claimant string // "" for none
+	begun    bool   // Redis was asked to reserve, so that there may be a record
 	closed   bool
 	lost     bool
-	have     totals // the record, as this process knows it
-	ahead    int64  // of the bytes charged: those that no grant has taken yet
-	promised int64  // of the bytes held and ahead: those that grants may still take
-	prefer   int64  // of the bytes hinted at: those that weren't reserved yet
-	read     int64  // of the bytes charged: those that grants have taken and that may have been read
+	renewed  time.Time // when the last call began that renewed the lease, by this process' clock
+	alive    bool      // when the loss was told, the lease couldn't have ended
+	have     totals    // the record, as this process knows it
+	ahead    int64     // of the bytes charged: those that no grant has taken yet
+	promised int64     // of the bytes held and ahead: those that grants may still take
+	prefer   int64     // of the bytes hinted at: those that weren't reserved yet
+	read     int64     // of the bytes charged: those that grants have taken and that may have been read
+	told     int64     // read, when Redis was last told of traffic
 	wasted   int64
 	day      string // of the last charge
 	before   string // the day of charges before that
 }
 
-// Pool returns a pool of the account for one unit of work. It holds nothing yet, and Redis isn't asked. The id names the
+// Pool returns a pool of the subject for one unit of work. It holds nothing yet, and Redis isn't asked. The id names the
 // work in Redis, for people; a random part is added, so that two attempts at the same work never share a record. A bad
-// account name is the *InputError of each Reserve.
+// name is the *InputError of each Reserve.
 func (l *Ledger) Pool(account, id string) *Pool {
-	return &Pool{ledger: l, account: account, invalid: checkAccount(account), id: id + ":" + rand.Text(),
-		lock: make(chan struct{}, 1)}
+	return &Pool{ledger: l, account: account, invalid: checkSubject(account), id: id + ":" + rand.Text(),
+		lock: make(chan struct{}, 1), quantum: l.quantum(account)}
 }
 
 // Prefer tells how many bytes all files together will probably need: the next Reserve that asks Redis sets them aside
@@ -100,13 +105,37 @@ func (p *Pool) Close(ctx context.Context) error {
 	if !p.begun {
 		return nil
 	}
+	return p.end(ctx)
+}
+
+// end ends the record in Redis. The lock is held. What Redis has forgotten of this pool's charges, since it was restarted
+// with an older append-only file, is booked again.
+func (p *Pool) end(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
-	if err := p.ledger.end(ctx, p.account, p.id, p.read, p.wasted, p.day, p.before); err != nil {
+	alive := p.alive || !p.lost && p.leased()
+	e := ending{read: p.read, wasted: p.wasted, day: p.day, before: p.before, alive: alive}
+	if err := p.ledger.end(ctx, p.account, p.id, e); err != nil {
 		return err
 	}
 	p.begun = false
 	return nil
+}
+
+// leased tells whether the lease surely hasn't ended, unless Redis' clock has jumped. Both clocks of this process must
+// say so: the monotonic one may stand still while the machine sleeps, and the other one may be put back.
+func (p *Pool) leased() bool {
+	now, lease := time.Now(), p.ledger.cfg.Lease
+	return now.Sub(p.renewed) < lease && now.Round(0).Sub(p.renewed.Round(0)) < lease
+}
+
+// lose takes note that the record is gone or is older than what is known here. The lock is held.
+func (p *Pool) lose(ctx context.Context) error {
+	p.lost, p.alive = true, p.leased()
+	if err := p.end(ctx); err != nil { // Close tries it again
+		p.ledger.cfg.Log.Debug("lost quota reservation closed later", "subject", p.account, "pool", p.id, "error", err)
+	}
+	return p.wrap(ErrLost)
 }
 
 // acquire takes the lock, or returns the context's error.
@@ -123,7 +152,7 @@ func (p *Pool) unlock() { <-p.lock }
 
 // wrap names the pool in an error.
 func (p *Pool) wrap(err error) error {
-	return fmt.Errorf("use quota reservation %s of account %s: %w", p.id, p.account, err)
+	return fmt.Errorf("use quota reservation %s of %s: %w", p.id, title(p.account), err)
 }
 
 // held is the number of bytes that Redis keeps for this pool and that aren't charged.
@@ -143,10 +172,11 @@ func (p *Pool) secure(ctx context.Context, size int64) error {
 		}
 		want := min(need+max(0, p.prefer-size), maxBytes-p.have.granted)
 		p.begun = true
-		now, err := p.ledger.reserve(ctx, p.account, p.id, p.have, need, want)
-		if err = p.adopt(now, err); err != nil {
+		began := time.Now()
+		now, err := p.ledger.reserve(ctx, p.account, p.id, p.have, order{need, want, size, p.claimant})
+		if err = p.adopt(ctx, began, now, err); err != nil {
 			var full *NoQuotaError
-			if errors.As(err, &full) {
+			if errors.As(err, &full) && full.Why == "" {
 				full.Need, full.Available = size, full.Available+max(0, p.free())
 			}
 			return err
@@ -162,14 +192,16 @@ func (p *Pool) chargeAhead(ctx context.Context, n int64) error {
 		if p.lost {
 			return p.wrap(ErrLost)
 		}
-		bytes := min(p.held(), max(n-p.ahead, p.ledger.cfg.Quantum))
+		bytes := min(p.held(), max(n-p.ahead, p.quantum))
+		began := time.Now()
 		now, day, err := p.ledger.charge(ctx, p.account, p.id, p.have, bytes)
 		if day != "" && day != p.day {
 			p.day, p.before = day, p.day
 		}
-		if err = p.adopt(now, err); err != nil {
+		if err = p.adopt(ctx, began, now, err); err != nil {
 			return err
 		}
+		p.told = p.read
 	}
 	return nil
 }
@@ -182,42 +214,46 @@ func (p *Pool) touch(ctx context.Context) error {
 			return p.wrap(ErrLost)
 		}
 		back := min(p.held(), p.free()-p.prefer)
-		if back < p.ledger.cfg.Quantum {
+		if back < p.quantum {
 			back = 0
 		}
-		now, err := p.ledger.touch(ctx, p.account, p.id, p.have, back, p.wasted)
+		began := time.Now()
+		now, err := p.ledger.touch(ctx, p.account, p.id, p.have, back, p.wasted, p.read > p.told)
 		if err == nil {
-			return p.adopt(now, nil)
+			p.told = p.read
+			return p.adopt(ctx, began, now, nil)
 		}
 		var differs *differsError
 		if errors.As(err, &differs) {
-			if err := p.adopt(now, err); err != nil {
+			if err := p.adopt(ctx, began, now, err); err != nil {
 				return err
 			}
 			continue
 		}
 		// The script may have run all the same: promise none of what it was to give back.
 		p.have.granted -= back
-		return p.adopt(now, err)
+		return p.adopt(ctx, began, now, err)
 	}
 }
 
 // adopt takes over the totals that a script told, be it that it did its work or that an earlier one had done so though
 // its answer was lost. What Redis has charged beyond what is known here was never read, and becomes charged ahead. A
 // record that holds less than was promised, or charged less, is of an older Redis than the one that granted it: lost.
-func (p *Pool) adopt(now totals, err error) error {
+// began is when the script was sent.
+func (p *Pool) adopt(ctx context.Context, began time.Time, now totals, err error) error {
 	var differs *differsError
 	switch {
 	case errors.Is(err, ErrLost):
-		p.lost = true
-		return p.wrap(ErrLost)
+		return p.lose(ctx)
 	case err != nil && !errors.As(err, &differs):
 		return err
 	}
 	more := now.charged - p.have.charged
 	if more < 0 || now.granted-now.charged+p.ahead+more < p.promised {
-		p.lost = true
-		return p.wrap(ErrLost)
+		return p.lose(ctx)
+	}
+	if err == nil {
+		p.renewed = began
 	}
 	p.have = now
 	p.ahead += more

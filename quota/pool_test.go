@@ -56,7 +56,7 @@ func TestPoolRefuses(t *testing.T) {
 		if !errors.As(err, &full) || !errors.Is(err, ErrNoQuota) {
 			t.Fatalf("got %v, want a *NoQuotaError", err)
 		}
-		want := NoQuotaError{"anna", 301, 300, 1000, time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)}
+		want := NoQuotaError{Subject: "anna", Need: 301, Available: 300, Limit: 1000, Resets: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)}
 		if *full != want || full.TooLarge() {
 			t.Errorf("got %+v, want %+v and not too large", *full, want)
 		}

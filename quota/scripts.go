@@ -29,11 +29,15 @@ var (
 	statusSource string
 	//go:embed set.lua
 	setSource string
+	//go:embed claim.lua
+	claimSource string
+	//go:embed exhausted.lua
+	exhaustedSource string
 )
 
 // scripts holds the compiled scripts of a ledger.
 type scripts struct {
-	reserve, charge, touch, end, sweep, status, set *redis.Script
+	reserve, charge, touch, end, sweep, status, set, claim, exhausted *redis.Script
 }
 
 // newScripts puts common before each script.
@@ -42,6 +46,7 @@ func newScripts(common string) scripts {
 	return scripts{
 		reserve: compile(reserveSource), charge: compile(chargeSource), touch: compile(touchSource),
 		end: compile(closeSource), sweep: compile(sweepSource), status: compile(statusSource), set: compile(setSource),
+		claim: compile(claimSource), exhausted: compile(exhaustedSource),
 	}
 }
 
@@ -51,15 +56,11 @@ const maxMoves = 10
 
 // count runs one of the scripts that count, with the account's terms before args, and learns the terms anew as often as
 // the script says that they have moved on.
-func (l *Ledger) count(ctx context.Context, s *redis.Script, account string, args func(*terms) ([]any, error)) ([]string, error) {
+func (l *Ledger) count(ctx context.Context, s *redis.Script, account string, args func(*terms) []any) ([]string, error) {
 	for range maxMoves {
 		t := l.known(account)
-		rest, err := args(t)
-		if err != nil {
-			return nil, err
-		}
 		all := append([]any{t.rev, t.day.ID, millis(t.day.Start), millis(t.day.End),
-			t.next.ID, millis(t.next.Start), millis(t.next.End), t.until}, rest...)
+			t.next.ID, millis(t.next.Start), millis(t.next.End), t.until}, args(t)...)
 		reply, err := s.Run(ctx, l.client, keys(account), all...).StringSlice()
 		if err != nil {
 			return nil, err
@@ -101,62 +102,95 @@ func poolReply(reply []string) (totals, error) {
 	return t, nil
 }
 
-// reserve runs reserve.lua: want more bytes for the pool where they fit, else need. It returns a *NoQuotaError that
-// tells need, where not even those fit.
-func (l *Ledger) reserve(ctx context.Context, account, id string, have totals, need, want int64) (totals, error) {
-	var limit int64
-	reply, err := l.count(ctx, l.scripts.reserve, account, func(t *terms) ([]any, error) {
-		limit = t.limit
-		return []any{id, have.granted, have.charged, need, want, t.limit, l.cfg.Lease.Milliseconds()}, t.err
+// order is what a pool asks reserve.lua for.
+type order struct {
+	need, want int64 // need bytes at least, want where they fit
+	size       int64 // of the file that they are for
+	claimant   string
+}
+
+// reserve runs reserve.lua. It returns a *NoQuotaError that tells need, where not even that fits.
+func (l *Ledger) reserve(ctx context.Context, account, id string, have totals, o order) (totals, error) {
+	var t terms
+	reply, err := l.count(ctx, l.scripts.reserve, account, func(now *terms) []any {
+		t = *now
+		return []any{id, have.granted, have.charged, o.need, o.want, t.limit, l.cfg.Lease.Milliseconds(), o.claimant, o.size}
 	})
 	if err != nil {
-		return totals{}, fmt.Errorf("reserve quota of account %s: %w", account, err)
+		return totals{}, fmt.Errorf("reserve quota of %s: %w", title(account), err)
 	}
 	if reply[0] != "full" {
 		return poolReply(reply)
+	}
+	if t.why != "" {
+		return totals{}, &NoQuotaError{Subject: account, Need: o.need, Why: t.why}
 	}
 	available, err1 := strconv.ParseInt(reply[1], 10, 64)
 	end, err2 := strconv.ParseInt(reply[2], 10, 64)
 	if err := errors.Join(err1, err2); err != nil {
 		return totals{}, err
 	}
-	return totals{}, &NoQuotaError{Account: account, Need: need, Available: available, Limit: limit, Resets: time.UnixMilli(end).UTC()}
+	return totals{}, &NoQuotaError{Subject: account, Need: o.need, Available: available, Limit: t.limit, Resets: time.UnixMilli(end).UTC()}
 }
 
 // charge runs charge.lua: books bytes that the pool holds as used. day is the one that they were counted on, after an
 // error the one that they may have been counted on.
 func (l *Ledger) charge(ctx context.Context, account, id string, have totals, bytes int64) (now totals, day string, err error) {
-	reply, err := l.count(ctx, l.scripts.charge, account, func(t *terms) ([]any, error) {
-		day = t.day.ID
-		return []any{id, have.granted, have.charged, bytes, l.cfg.Lease.Milliseconds()}, nil
+	var limit int64
+	reply, err := l.count(ctx, l.scripts.charge, account, func(t *terms) []any {
+		day, limit = t.day.ID, t.limit
+		return []any{id, have.granted, have.charged, bytes, l.cfg.Lease.Milliseconds(), t.limit}
 	})
 	if err != nil {
-		return totals{}, day, fmt.Errorf("charge quota of account %s: %w", account, err)
+		return totals{}, day, fmt.Errorf("charge quota of %s: %w", title(account), err)
+	}
+	if reply[0] == "ok" && reply[3] != "0" {
+		l.warnReached(account, reply[3], limit)
 	}
 	now, err = poolReply(reply)
 	return now, day, err
 }
 
 // touch runs touch.lua: renews the lease, books the pool's total of waste and takes back bytes that it doesn't need.
-func (l *Ledger) touch(ctx context.Context, account, id string, have totals, back, wasted int64) (totals, error) {
-	reply, err := l.count(ctx, l.scripts.touch, account, func(*terms) ([]any, error) {
-		return []any{id, have.granted, have.charged, back, wasted, l.cfg.Lease.Milliseconds()}, nil
+// reading tells that bytes that were charged ahead have been read since the last call.
+func (l *Ledger) touch(ctx context.Context, account, id string, have totals, back, wasted int64, reading bool) (totals, error) {
+	reply, err := l.count(ctx, l.scripts.touch, account, func(*terms) []any {
+		return []any{id, have.granted, have.charged, back, wasted, l.cfg.Lease.Milliseconds(), flag(reading)}
 	})
 	if err != nil {
-		return totals{}, fmt.Errorf("renew quota reservation of account %s: %w", account, err)
+		return totals{}, fmt.Errorf("renew quota reservation of %s: %w", title(account), err)
 	}
 	return poolReply(reply)
 }
 
-// end runs close.lua: ends the pool, of whose charges read bytes may have been read.
-func (l *Ledger) end(ctx context.Context, account, id string, read, wasted int64, day, before string) error {
-	_, err := l.count(ctx, l.scripts.end, account, func(*terms) ([]any, error) {
-		return []any{id, read, wasted, day, before}, nil
+// ending is what close.lua is told of a pool.
+type ending struct {
+	read, wasted int64  // of its charges: bytes that may have been read, and those read in vain
+	day, before  string // of its last charge, and the day of charges before that
+	alive        bool   // its lease can't have ended: where it is gone all the same, Redis may have forgotten it
+}
+
+// end runs close.lua: ends the pool. What was read and Redis has forgotten is booked again.
+func (l *Ledger) end(ctx context.Context, account, id string, e ending) error {
+	reply, err := l.count(ctx, l.scripts.end, account, func(*terms) []any {
+		return []any{id, e.read, e.wasted, e.day, e.before, flag(e.alive)}
 	})
 	if err != nil {
-		return fmt.Errorf("settle quota of account %s (its reservation ends by itself within %s): %w", account, l.cfg.Lease, err)
+		return fmt.Errorf("settle quota of %s (its reservation ends by itself within %s): %w", title(account), l.cfg.Lease, err)
+	}
+	if reply[2] != "0" {
+		l.cfg.Log.Warn("Redis had forgotten a quota reservation, as after a restart with an older append-only file: booked it again",
+			"subject", account, "pool", id, "bytes", reply[2])
 	}
 	return nil
 }
 
 func millis(t time.Time) int64 { return t.UnixMilli() }
+
+// flag is true or false as the scripts are told it.
+func flag(b bool) string {
+	if b {
+		return "1"
+	}
+	return ""
+}

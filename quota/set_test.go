@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -189,19 +190,24 @@ func TestPlanNoLongerConfigured(t *testing.T) {
 	g, err := p.Reserve(ctx, 500)
 	must(t, err)
 	other := newLedger(t, r.client, Config{Quantum: 100})
-	if _, err := other.Pool("anna", "2").Reserve(ctx, 1); err == nil || errors.Is(err, ErrNoQuota) {
-		t.Errorf("reserve without a limit: got %v", err)
+	second := other.Pool("anna", "2")
+	_, err = second.Reserve(ctx, 1)
+	var full *NoQuotaError
+	if !errors.As(err, &full) || full.TooLarge() || !full.Resets.IsZero() || !strings.Contains(full.Why, "plan large, which isn't configured") {
+		t.Errorf("reserve without a limit: got %+v", err)
 	}
-	if _, err := other.Status(ctx, "anna"); err == nil {
-		t.Error("status without a limit: got nil")
+	st, err := other.Status(ctx, "anna")
+	if err != nil || st.Limit != 0 || st.Available != 0 || st.Why != full.Why || st.Removed {
+		t.Errorf("status without a limit: got %+v, %v", st, err)
 	}
 	must(t, g.Charge(ctx, 500))
 	must(t, g.Settle(ctx, 500, 0))
 	must(t, p.Close(ctx))
-	st, err := other.Set(ctx, "anna", Change{Plan: ptr("free")})
-	if err != nil || st.Used != 500 {
+	if st, err = other.Set(ctx, "anna", Change{Plan: ptr("free")}); err != nil || st.Used != 500 {
 		t.Errorf("got %+v, %v", st, err)
 	}
+	_, err = second.Reserve(ctx, 1)
+	must(t, err)
 }
 
 func TestStatusJSON(t *testing.T) {

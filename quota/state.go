@@ -17,6 +17,7 @@ type state struct {
 	hasLimit bool
 	anchor   int
 	zone     string
+	removed  bool
 
 	period Period // the highest that was ever opened; zero when there was none
 	until  string // date before which no other period may begin, "2026-12-01"
@@ -25,7 +26,7 @@ type state struct {
 }
 
 // dumpFields is the length of the answer of dump in common.lua.
-const dumpFields = 14
+const dumpFields = 15
 
 func parseState(dump []string) (state, error) {
 	if len(dump) != dumpFields {
@@ -50,6 +51,7 @@ func parseState(dump []string) (state, error) {
 		now: instant(1), rev: dump[2], plan: dump[3], limit: number(4), hasLimit: dump[4] != "", anchor: int(number(5)),
 		zone: dump[6], period: Period{ID: dump[7], Start: instant(8), End: instant(9)}, until: dump[10],
 		used: number(11), wasted: number(12), reserved: number(13),
+		removed: dump[14] != "",
 	}
 	if a.rev == "" {
 		a.rev = "0"
@@ -63,19 +65,27 @@ func parseState(dump []string) (state, error) {
 // running tells whether the stored period hasn't ended. A clock that was put back doesn't open an older one.
 func (a state) running() bool { return a.now.Before(a.period.End) }
 
-// configSlack is by how much the beginning of a period may differ because the configured time zone, or the world's
-// table of them, has changed.
-const configSlack = 36 * time.Hour
+// How much the beginning of a period may differ because the configured time zone, or the world's table of them, has
+// changed. Nothing of the kind makes two days begin less than 20 hours apart.
+const (
+	monthSlack = 36 * time.Hour
+	daySlack   = 4 * time.Hour
+)
 
 // next returns the period to open now if none is running, and the date before which no other may begin then. Where the
-// configured anchor day has changed, the period that holds now by the new anchor began before the stored one ended: the
-// new period then also takes in the following one, so that two periods never begin less than a month apart.
+// configured anchor day or zone has changed, the period that holds now by the new one began before the stored one ended:
+// the new period then also takes in the following one, so that two periods never begin less than a month (a day) apart.
 func (a state) next(s settings) (Period, string) {
-	p := PeriodAt(a.now, s.anchor, s.loc)
-	if a.period.End.Sub(p.Start) > configSlack {
+	p := s.periodAt(a.now)
+	slack := monthSlack
+	if s.daily {
+		slack = daySlack
+	}
+	begins := dateOf(p.Start.In(s.loc)).Format(time.DateOnly) // tells an anchor day that is but one earlier
+	if a.period.End.Sub(p.Start) > slack || begins < a.until {
 		p.Start = a.period.End
 		p.ID = dateOf(p.Start.In(s.loc)).Format(time.DateOnly)
-		p.End = PeriodAt(p.End, s.anchor, s.loc).End
+		p.End = s.periodAt(p.End).End
 	}
 	return p, dateOf(p.End.In(s.loc)).Format(time.DateOnly)
 }

@@ -2,6 +2,6 @@
 --
 -- KEYS: see common.lua
 -- ARGV: none
--- Result: {'ok', ...}, see dump in common.lua
+-- Result: {account, claims, events}: {'ok', ...}, see dump in common.lua; {claim, record, ...}; the last 16 events
 
-return dump('ok', clock())
+return { dump('ok', clock()), redis.call('HGETALL', CLAIMS), redis.call('LRANGE', EVENTS, -16, -1) }

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,6 +47,35 @@ type Config struct {
 	Quantum     int64         // Bytes that a pool books ahead of reading. Defaults to 4 MiB.
 	Lease       time.Duration // How long a reservation outlives its last renewal. Defaults to 60 s, at least 1 s.
 	Log         *slog.Logger  // Defaults to none.
+
+	Accounts map[string]AccountSettings // Settings of single accounts; what Set stores outranks them.
+	Remotes  map[string]RemoteLimits    // Limits of remotes, by name; what Set stores outranks them.
+}
+
+// AccountSettings are the configured settings of one account. Zero values are the common defaults.
+type AccountSettings struct {
+	Plan      string
+	Limit     int64 // bytes a month, Unlimited; 0 is the plan's
+	AnchorDay int
+	TimeZone  string
+}
+
+// RemoteLimits are the configured limits of one remote; 0 is none.
+type RemoteLimits struct {
+	PerDay   int64 // bytes
+	PerMonth int64 // bytes
+	Calls    int64 // API calls a month
+}
+
+// of returns the limit of a measure.
+func (r RemoteLimits) of(m Measure) int64 {
+	switch m {
+	case PerDay:
+		return r.PerDay
+	case PerMonth:
+		return r.PerMonth
+	}
+	return r.Calls
 }
 
 // withDefaults returns c with every zero field set to its default.
@@ -95,6 +126,33 @@ func (c Config) validate() error {
 	}
 	if c.Lease < time.Second {
 		errs = append(errs, inputError("lease", c.Lease.String(), "leave it out for 60 s", "must be at least 1 s"))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Accounts)) {
+		errs = append(errs, c.checkSettings(name, c.Accounts[name]))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Remotes)) {
+		errs = append(errs, checkRemote(name))
+		for _, m := range Measures() {
+			if n := c.Remotes[name].of(m); n < 0 || n > maxBytes {
+				errs = append(errs, inputError(m.flag(), strconv.FormatInt(n, 10), "leave it out for no limit",
+					fmt.Sprintf("of remote %s must be 0 to %d", shortened(name), int64(maxBytes))))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkSettings returns every mistake in the settings of an account, joined.
+func (c Config) checkSettings(account string, s AccountSettings) error {
+	errs := []error{checkAccount(account), checkLimit(s.Limit)}
+	if _, ok := c.tier(s.Plan); !ok {
+		errs = append(errs, unknownTier("plan", s.Plan, c.Tiers))
+	}
+	if s.AnchorDay != 0 {
+		errs = append(errs, checkAnchor(s.AnchorDay))
+	}
+	if s.TimeZone != "" {
+		errs = append(errs, checkZone(s.TimeZone))
 	}
 	return errors.Join(errs...)
 }

@@ -62,9 +62,9 @@ func TestNoQuotaErrorText(t *testing.T) {
 		err  NoQuotaError
 		want string
 	}{
-		{NoQuotaError{"anna", 3 << 30, 1 << 30, 5 << 30, resets},
+		{NoQuotaError{Subject: "anna", Need: 3 << 30, Available: 1 << 30, Limit: 5 << 30, Resets: resets},
 			"account anna has 1.0 GiB of its monthly 5.0 GiB left and 3.0 GiB are needed: wait until 2026-12-01 00:00 UTC or choose a larger plan"},
-		{NoQuotaError{"anna", 6 << 30, 1 << 30, 5 << 30, resets},
+		{NoQuotaError{Subject: "anna", Need: 6 << 30, Available: 1 << 30, Limit: 5 << 30, Resets: resets},
 			"account anna may move 5.0 GiB a month and 6.0 GiB are needed at once: choose a larger plan"},
 	} {
 		if got := tt.err.Error(); got != tt.want {

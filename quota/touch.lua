@@ -2,7 +2,7 @@
 --
 -- KEYS and ARGV 1 to 8: see common.lua
 -- ARGV: 9 pool  10 granted, as the caller knows it  11 charged, the same  12 bytes to take back, at most granted - charged
---       13 wasted, the pool's total  14 lease in milliseconds
+--       13 wasted, the pool's total  14 lease in milliseconds  15 '1' where bytes charged ahead were read since the last call
 -- Result: {'ok', granted, charged}  the totals now
 --         {'differs', granted, charged}  the pool's true totals aren't the given ones
 --         {'lost'}  the pool was closed by others
@@ -26,6 +26,10 @@ open(a)
 if back > 0 then
   redis.call('HINCRBY', ACCOUNT, 'reserved', int(-back))
   p.granted = p.granted - back
+end
+if ARGV[15] == '1' then -- a slow line: the next charge may be far
+  work(a, now)
+  redis.call('HSET', ACCOUNT, 'last', int(now))
 end
 waste(a, p, wasted)
 save(id, p, now + lease)

@@ -1,0 +1,24 @@
+-- claim.lua: keeps or renews a claim. Of more than 64 the oldest are kept: each call keeps reserve.lua's work small, and
+-- the others are kept as soon as older ones are granted.
+--
+-- KEYS: see common.lua
+-- ARGV: 1 claim  2 need  3 since
+-- Result: 1 kept, 0 there are 64 older ones
+
+local MOST = 64
+local now = clock()
+local rows, list = redis.call('HGETALL', CLAIMS), {}
+for i = 1, #rows, 2 do
+  local c = claim(rows[i + 1])
+  c.id = rows[i]
+  if c.id ~= ARGV[1] and alive(now, c.renewed) then
+    list[#list + 1] = c
+  else
+    redis.call('HDEL', CLAIMS, c.id)
+  end
+end
+list[#list + 1] = { id = ARGV[1], since = tonumber(ARGV[3]) }
+table.sort(list, older)
+redis.call('HSET', CLAIMS, ARGV[1], ARGV[2] .. ' ' .. ARGV[3] .. ' ' .. int(now))
+for i = MOST + 1, #list do redis.call('HDEL', CLAIMS, list[i].id) end
+return redis.call('HEXISTS', CLAIMS, ARGV[1])
