@@ -1,7 +1,9 @@
 package transfer
 
 import (
+	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/rclone/rclone/fs"
@@ -17,6 +19,10 @@ func ParseBandwidth(s string) (Bandwidth, error) {
 		return b, nil
 	}
 	if err := b.table.Set(s); err != nil {
+		var number *strconv.NumError // its text is for programmers
+		if errors.As(err, &number) {
+			return b, errors.New("isn't a bandwidth")
+		}
 		return b, fmt.Errorf("isn't a bandwidth: %w", err)
 	}
 	for _, slot := range b.table {

@@ -32,12 +32,17 @@ type DirInfo struct {
 
 // Report is what a batch has to say beside its outcomes.
 type Report struct {
-	NoQuota   int    // entries left pending since the Meter refused
-	Need      int64  // bytes that the smallest of them needs
+	NoQuota   int    // entries left pending since the Meter, the call gate or a limit of a remote's own refused
+	Need      int64  // bytes that the smallest of those needs that the Meter refused; 0 where it refused none
+	NoCalls   bool   // the call gate refused: nothing more was started, and whatever is pending counts as NoQuota
 	Pending   int    // entries left pending for any cause (stop, quota, space, sign-in)
 	Space     bool   // the destination is full: the job should wait
 	SignIn    string // side ("source" or "destination") whose sign-in is refused; "" otherwise
 	Throttled int    // attempts that a remote slowed down
+	// Limit is a limit that a remote itself sets and that is reached, for people; "" for none. LimitUntil is when it
+	// begins anew. Where it is about all files, nothing more was started, and whatever is pending counts as NoQuota.
+	Limit      string
+	LimitUntil time.Time
 }
 
 // engine is what the batches of a pair share.
@@ -62,6 +67,8 @@ type run struct {
 	rep    Report
 	closed []bool // entries that need no more work in this run or a later one
 	halt   bool   // start nothing new
+
+	allNoQuota bool // what keeps one entry from being done keeps all others
 }
 
 // RunBatch copies the entries of a batch that are not done, proves each copy and, where the policy is "verified" without
@@ -104,6 +111,9 @@ func (r *run) each(ctx context.Context, do func(*work, context.Context) error) (
 			break
 		}
 		w := &work{r: r, i: i, e: r.batch.Entries[i], done: r.doneAt(i), release: release}
+		if w.done.Result == Pending {
+			w.wasted = w.done.Wasted
+		}
 		wg.Go(func() {
 			defer w.free(false)
 			defer w.gone()
@@ -167,16 +177,28 @@ func (r *run) record(ctx context.Context, i int, o Outcome) error {
 	return nil
 }
 
-// pend notes why an entry stays pending. Where nothing else of the batch can fare better, it ends the run.
-func (r *run) pend(ctx context.Context, c class, side string, need int64) {
+// pend notes why an entry stays pending. Where nothing else of the batch can fare better, it ends the run. need is what
+// the entry's last reservation asked for.
+func (r *run) pend(ctx context.Context, c class, err error, need int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	side := sideOf(err)
 	switch c {
 	case classQuota:
-		if r.rep.NoQuota == 0 || need < r.rep.Need {
+		r.rep.NoQuota++
+		var limit *LimitError
+		switch {
+		case errors.As(err, &limit):
+			if !limit.Until.Before(r.rep.LimitUntil) {
+				r.rep.Limit, r.rep.LimitUntil = nameIn(remoteName(r.p.of(side)))+": "+limit.Limit, limit.Until
+			}
+			r.allNoQuota = r.allNoQuota || !limit.File
+		case side != "" && CallRefused(err):
+			r.rep.NoCalls, r.allNoQuota = true, true
+		case r.rep.Need == 0 || need < r.rep.Need:
 			r.rep.Need = need
 		}
-		r.rep.NoQuota++
+		r.halt = r.halt || r.allNoQuota
 	case classSpace:
 		if !r.rep.Space {
 			slog.WarnContext(ctx, "destination is full", "remote", remoteName(r.p.Dest))
@@ -211,6 +233,9 @@ func (r *run) report() Report {
 			r.rep.Pending++
 		}
 	}
+	if r.allNoQuota {
+		r.rep.NoQuota = r.rep.Pending
+	}
 	return r.rep
 }
 
@@ -224,6 +249,9 @@ func (e Env) withDefaults() Env {
 	}
 	if e.Watcher == nil {
 		e.Watcher = blindWatcher{}
+	}
+	if e.Pace == nil {
+		e.Pace = func(context.Context, int64) error { return nil }
 	}
 	if e.Stopped == nil {
 		e.Stopped = func(ctx context.Context) error { return context.Cause(ctx) }

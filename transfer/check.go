@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/rclone/rclone/fs"
 	"golang.org/x/text/unicode/norm"
@@ -84,6 +85,7 @@ func (p *Pair) listRoot(ctx context.Context, f fs.Fs) (err error) {
 		if errors.Is(err, fs.ErrorDirNotFound) {
 			return nil // it won't appear by asking again
 		}
+		err = withLimit("", err, time.Now())
 		return err
 	})
 	return err
@@ -96,6 +98,12 @@ func hintFor(ctx context.Context, remote string, err error) string {
 		return "Sign in again with: offload remotes reconnect " + nameIn(remote)
 	case classFinal:
 		return "Check the path and its permissions."
+	case classQuota:
+		var own *LimitError
+		if errors.As(err, &own) {
+			return "Wait until the limit begins anew: it is the cloud's own."
+		}
+		return "Wait until the limit begins anew, or raise it with: offload quota set --remote " + nameIn(remote)
 	}
 	return "Check the connection and the remote's settings with: offload remotes check " + remote
 }

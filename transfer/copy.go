@@ -55,22 +55,26 @@ func (w *work) copyTo(ctx context.Context, src fs.Object, m mark, pl placed) (Ou
 // errInVain is the answer of a reading that went well and brought nothing.
 var errInVain = errors.New("read in vain")
 
-// metered reads from the source under a grant for size bytes, -1 for an unknown number. read returns how many it read; an
-// error of it makes them wasted, and is returned.
+// metered reads from the source under a grant for size bytes, -1 for an unknown number. read returns how many count as used;
+// an error of it makes them wasted, and is returned.
 func (w *work) metered(ctx context.Context, size int64, read func(Grant) (used int64, err error)) error {
-	w.need = reserveFor(size)
-	grant, err := w.r.env.Meter.Reserve(ctx, w.need)
+	grant, err := w.reserve(ctx, size)
 	if err != nil {
 		return quotaOrPort("reserve traffic", err)
 	}
 	w.r.env.Watcher.Start(w.e.Path, size)
 	defer w.r.env.Watcher.Done(w.e.Path)
 	used, err := read(grant)
+	used = grant.cover(context.WithoutCancel(ctx), used)
 	var inVain int64
 	if err != nil {
 		inVain = used
 		w.wasted += used
 		w.need = max(w.need, used+chargeStep) // more than listed, or of unknown length: it needs more than was to be had
+		if size < 0 && errors.Is(err, ErrNoQuota) {
+			w.least = grant.charged
+			w.need = beyond(w.least) + inFlight
+		}
 	}
 	if serr := grant.Settle(context.WithoutCancel(ctx), used, inVain); serr != nil && (err == nil || errors.Is(err, errInVain)) {
 		return portErr("settle traffic", serr)
@@ -78,12 +82,69 @@ func (w *work) metered(ctx context.Context, size int64, read func(Grant) (used i
 	return err
 }
 
-// reserveFor is what to set aside before a file starts; where its size isn't known, the reservation grows as it is read.
-func reserveFor(size int64) int64 {
-	if size < 0 {
-		return chargeStep
+// reserve sets aside what a reading needs at first. A file of unknown size is reserved as it is read; so that all that the
+// source may have sent is counted wherever the reading breaks off, what may be on its way is charged beside it.
+func (w *work) reserve(ctx context.Context, size int64) (*trackedGrant, error) {
+	if size >= 0 {
+		w.need = size
+		grant, err := w.r.env.Meter.Reserve(ctx, size)
+		return &trackedGrant{Grant: grant}, err
 	}
-	return size
+	first := beyond(max(w.done.Least, w.least))
+	w.need = first + inFlight
+	spare, err := w.r.env.Meter.Reserve(ctx, inFlight)
+	if err != nil {
+		return nil, err
+	}
+	var grant Grant
+	if err = spare.Charge(ctx, inFlight); err == nil {
+		grant, err = w.r.env.Meter.Reserve(ctx, first)
+	}
+	if err != nil {
+		return nil, errors.Join(err, spare.Settle(context.WithoutCancel(ctx), 0, 0))
+	}
+	return &trackedGrant{Grant: grant, spare: spare}, nil
+}
+
+// beyond is what is set aside for a file of unknown size of which n bytes were too few: a quarter more each time, so that it
+// fits after a few attempts, however large it is and however little is left each time.
+func beyond(n int64) int64 { return n + max(chargeStep, n/4) }
+
+// trackedGrant is a grant that knows how much was charged, with a second one for what may be on its way; nil for none.
+type trackedGrant struct {
+	Grant
+	charged int64
+	spare   Grant
+}
+
+// Charge implements Grant.
+func (g *trackedGrant) Charge(ctx context.Context, n int64) error {
+	err := g.Grant.Charge(ctx, n)
+	if err == nil {
+		g.charged += n
+	}
+	return err
+}
+
+// cover charges what is used beyond what was charged while reading. It returns how much of it is covered: all, unless the
+// source sent more than it had listed, or the ledger is away.
+func (g *trackedGrant) cover(ctx context.Context, used int64) int64 {
+	if g.spare != nil {
+		return min(used, g.charged+inFlight)
+	}
+	if more := used - g.charged; more > 0 {
+		_ = g.Charge(ctx, more)
+	}
+	return min(used, g.charged)
+}
+
+// Settle implements Grant.
+func (g *trackedGrant) Settle(ctx context.Context, used, wasted int64) error {
+	if g.spare == nil {
+		return g.Grant.Settle(ctx, used, wasted)
+	}
+	over := max(used-g.charged, 0) // none of it was of any use
+	return errors.Join(g.Grant.Settle(ctx, used-over, wasted-min(over, wasted)), g.spare.Settle(ctx, over, min(over, wasted)))
 }
 
 func quotaOrPort(op string, err error) error {
@@ -93,7 +154,7 @@ func quotaOrPort(op string, err error) error {
 	return portErr(op, err)
 }
 
-// sendAndProve streams src once and proves what arrived. used is how many bytes were read, also after a failure.
+// sendAndProve streams src once and proves what arrived. used is how many bytes count, also after a failure.
 func (w *work) sendAndProve(ctx context.Context, src fs.Object, m mark, pl placed, grant Grant) (_ Outcome, used int64, err error) {
 	name, partial := pl.target, false
 	if feat := w.r.p.Dest.Features(); feat.PartialUploads && feat.Move != nil {
@@ -111,17 +172,17 @@ func (w *work) sendAndProve(ctx context.Context, src fs.Object, m mark, pl place
 		if !ruleMayHaveWritten(err, src.Size(), s.n, w.r.dst.traits) {
 			w.ours = "" // whatever stands there is somebody else's
 		}
-		return Outcome{}, s.n, err
+		return Outcome{}, s.drawn, err
 	}
 	if partial {
 		if obj, err = w.takeName(ctx, obj, s, pl); err != nil {
 			w.removePartial(ctx, name)
-			return Outcome{}, s.n, err
+			return Outcome{}, s.drawn, err
 		}
 	}
 	grade, proof, err := w.lookAgain(ctx, s, obj)
 	if err != nil {
-		return Outcome{}, s.n, err
+		return Outcome{}, s.drawn, err
 	}
 	w.ours = ""
 	o := Outcome{Result: Copied, Grade: grade, Source: Kept, Bytes: s.n, Wasted: w.wasted, Hash: proof, SourceMark: m.String(),
@@ -129,7 +190,7 @@ func (w *work) sendAndProve(ctx context.Context, src fs.Object, m mark, pl place
 	if pl.target != w.e.DestPath() {
 		o.Dest = pl.target
 	}
-	return o, s.n, nil
+	return o, s.drawn, nil
 }
 
 // send streams src to name at the destination. The sent it returns holds the bytes read also after a failure.
@@ -139,15 +200,14 @@ func (w *work) send(ctx context.Context, src fs.Object, m mark, pl placed, name 
 	if err != nil {
 		return s, nil, err
 	}
-	in, err := src.Open(ctx)
+	mr, in, err := w.openMetered(ctx, src, grant, h, src.Size())
 	if err != nil {
-		return s, nil, sourceErr("open source file", err)
+		return s, nil, err
 	}
-	seen := func(n int64) { w.r.env.Watcher.Read(w.e.Path, n) }
-	mr := newMeteredReader(ctx, in, grant, h, src.Size(), seen)
 	obj, putErr := w.upload(ctx, readCloser{mr, in}, src.Size(), s.mtime, name, pl.over)
 	var readErr error
 	s.n, readErr = mr.state()
+	s.drawn = mr.drawn()
 	if readErr != nil {
 		return s, nil, readErr // the cause of whatever the upload says
 	}

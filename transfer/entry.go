@@ -133,6 +133,9 @@ type Outcome struct {
 	// Bytes moved for the copy that counts; Wasted is what earlier attempts read in vain. Both in bytes.
 	Bytes  int64 `json:"n,omitempty"`
 	Wasted int64 `json:"w,omitempty"`
+	// Least is kept for an entry that is still pending and whose size the source doesn't tell: so many bytes are needed at
+	// least, as was found when the allowance ended while it was read. The next attempt begins when they can be set aside.
+	Least int64 `json:"l,omitempty"`
 	// Hash is the proof as "type:hex", SourceMark what the source said of the version that was copied
 	// (etag, or size and modification time), compared again before a deletion.
 	Hash       string `json:"h,omitempty"`

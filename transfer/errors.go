@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/rclone/rclone/fs"
 )
@@ -36,6 +37,7 @@ func openError(ctx context.Context, side, remote string, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	err = withLimit(side, err, time.Now())
 	e := &CheckError{Field: side, Hint: hintFor(ctx, bare(remote), err), Err: fmt.Errorf("open %s: %w", bare(remote), err)}
 	text := causeText(err)
 	switch {

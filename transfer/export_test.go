@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"net/http"
 	"time"
 )
 
@@ -32,3 +33,15 @@ func WaitsForSpace(err error) bool {
 
 // SpoolError is how a full disk of this machine is told.
 func SpoolError(err error) error { return &spoolError{err} }
+
+// SectionsOf names the sections of rclone's configuration whose limits of calls hold for a remote.
+func SectionsOf(remote string) []string { return sectionsOf(remote) }
+
+// CountsCall tells whether a request is one of those that a limit of calls is about.
+func CountsCall(r *http.Request) bool { return counts(r) }
+
+// HookFor is rclone's hook for a gate.
+func HookFor(g CallGate) func(*http.Request) (int, error) { return (&CallHook{gate: g}).ask }
+
+// OnTheWay is how much of a source may be on its way where a download is broken off.
+func OnTheWay() int64 { return onTheWay() }

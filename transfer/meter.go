@@ -5,7 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"strconv"
+	"strings"
 	"sync"
+
+	"github.com/rclone/rclone/fs"
 
 	"offload/internal/failpoint"
 )
@@ -13,26 +18,59 @@ import (
 // chargeStep is how many bytes are charged at once before they are read.
 const chargeStep = 1 << 20
 
+// inFlight is how many bytes of a file of unknown size are taken to be on their way when its connection is broken off.
+// They are set aside beside it, so it is no more than what usually is.
+const inFlight = 8 << 20
+
+// onTheWay is how many bytes may be on their way from a source when its connection is broken off: what the receive buffer
+// here and the sender's hold. Linux tells how far a receive buffer may grow: 6 MiB, and 32 MiB in newer kernels, of which
+// more than 13 MB were seen in use.
+var onTheWay = sync.OnceValue(func() int64 {
+	const sender, least, most = 4 << 20, 8 << 20, 64 << 20
+	raw, err := os.ReadFile("/proc/sys/net/ipv4/tcp_rmem")
+	if err != nil {
+		return least + sender // another system: theirs are smaller
+	}
+	sizes := strings.Fields(string(raw))
+	if len(sizes) != 3 {
+		return least + sender
+	}
+	limit, err := strconv.ParseInt(sizes[2], 10, 64)
+	if err != nil {
+		return least + sender
+	}
+	return min(max(limit, least)+sender, most)
+})
+
 // errTooLong says that a source sent more than its listed size.
 var errTooLong = fmt.Errorf("%w: it is longer than it was listed", errTorn)
 
-// meteredReader reads a source file under a grant: every byte is charged before it is read. It hashes and counts on the
-// way and remembers its own failure, since uploads wrap it beyond recognition.
+// errOver is what an upload gets that goes on reading after it has ended.
+var errOver = errors.New("the reading is over")
+
+// meteredReader reads a source file under a grant: every byte is charged before it is read, and with it what the source
+// may be sending meanwhile, so that a process that is killed or frozen here has counted all that the provider counts. It
+// hashes and counts on the way and remembers its own failure, since uploads wrap it beyond recognition.
 type meteredReader struct {
 	in     io.Reader // ends with its context
 	charge func(n int64) error
+	pace   func(n int64) error // returns when n more bytes may be read
 	hash   io.Writer
 	seen   func(n int64) // told of each read
 	size   int64         // listed size, -1 where it isn't known
+	local  bool          // the source is a disk: nothing is on its way
 
-	mu     sync.Mutex // n and err are read by the engine while an abandoned upload may still be reading
-	n      int64
-	credit int64 // charged and not yet read
-	err    error
+	mu      sync.Mutex // n and err are read by the engine while an abandoned upload may still be reading
+	n       int64
+	charged int64
+	credit  int64 // may be read at once
+	err     error
 }
 
-// newMeteredReader reads in, of the listed size in bytes, under grant; h is given every byte, seen every count.
-func newMeteredReader(ctx context.Context, in io.Reader, grant Grant, h io.Writer, size int64, seen func(int64)) *meteredReader {
+// openMetered opens a file at the source, of the listed size in bytes (-1 for an unknown one), to be read under grant; h is
+// given every byte. The source sends as soon as it is asked, so the first bytes are charged and waited for before. The caller
+// closes the second result, once it has read what it wants.
+func (w *work) openMetered(ctx context.Context, src fs.Object, grant Grant, h io.Writer, size int64) (*meteredReader, io.Closer, error) {
 	charge := func(n int64) error {
 		err := grant.Charge(ctx, n)
 		if err == nil || errors.Is(err, ErrNoQuota) {
@@ -40,7 +78,23 @@ func newMeteredReader(ctx context.Context, in io.Reader, grant Grant, h io.Write
 		}
 		return portErr("charge traffic", err)
 	}
-	return &meteredReader{in: cancelable(ctx, in), charge: charge, hash: h, seen: seen, size: size}
+	pace := func(n int64) error {
+		if err := w.r.env.Pace(ctx, n); err != nil {
+			return portErr("keep to the bandwidth", err)
+		}
+		return nil
+	}
+	seen := func(n int64) { w.r.env.Watcher.Read(w.e.Path, n) }
+	m := &meteredReader{charge: charge, pace: pace, hash: h, seen: seen, size: size, local: w.r.p.Source.Features().IsLocal}
+	if err := m.allow(); err != nil {
+		return nil, nil, err
+	}
+	in, err := src.Open(ctx)
+	if err != nil {
+		return nil, nil, sourceErr("open source file", err)
+	}
+	m.in = cancelable(ctx, in)
+	return m, in, nil
 }
 
 // Read implements io.Reader.
@@ -65,14 +119,9 @@ func (m *meteredReader) read(p []byte) (int, error) {
 		return 0, m.expectEnd()
 	}
 	if m.credit == 0 {
-		step := int64(chargeStep)
-		if m.size >= 0 {
-			step = min(step, m.size-m.n)
-		}
-		if err := m.charge(step); err != nil {
+		if err := m.allow(); err != nil {
 			return 0, err
 		}
-		m.credit = step
 	}
 	n, err := m.in.Read(p[:min(int64(len(p)), m.credit)])
 	if n > 0 {
@@ -91,6 +140,30 @@ func (m *meteredReader) read(p []byte) (int, error) {
 		err = sourceErr("read source file", err)
 	}
 	return n, err
+}
+
+// allow lets the next bytes be read, once they are charged and the bandwidth has room for them. What may be on its way is
+// charged with them; for a file of unknown size it is charged already (reserve).
+func (m *meteredReader) allow() error {
+	step := int64(chargeStep)
+	if m.size >= 0 {
+		step = min(step, m.size-m.n)
+	}
+	need := m.n + step
+	if m.size >= 0 && !m.local {
+		need = min(m.size, need+onTheWay())
+	}
+	if more := need - m.charged; more > 0 {
+		if err := m.charge(more); err != nil {
+			return err
+		}
+		m.charged = need
+	}
+	if err := m.pace(step); err != nil {
+		return err
+	}
+	m.credit = step
+	return nil
 }
 
 // expectEnd makes sure that the source ends where it said. The byte that shows the contrary is charged afterwards: it
@@ -113,6 +186,28 @@ func (m *meteredReader) expectEnd() error {
 		}
 	}
 	return sourceErr("read source file", io.ErrNoProgress)
+}
+
+// drawn ends the reading and tells how many bytes count as used: those that the source has sent, as far as can be known.
+// Where the file was read to its end, or the source ended it early, that is what was read. Where the connection was
+// broken off by us (the upload failed, the work was called off) or reset on the way, more may have been sent than arrived
+// here, and the provider counts it: what may be on its way counts too, up to the listed size. All of that lies within
+// what was reserved. What an upload sends twice was read once, and counts once.
+func (m *meteredReader) drawn() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.err == nil {
+		m.err = errOver
+	}
+	switch {
+	case m.n == m.size, errors.Is(m.err, io.EOF), errors.Is(m.err, io.ErrUnexpectedEOF), m.local:
+		return m.n
+	case m.size < 0:
+		return m.n + inFlight
+	case m.size < m.n: // it is longer than it was listed
+		return m.n + onTheWay()
+	}
+	return min(m.size, m.n+onTheWay())
 }
 
 // state is how many bytes were read and the failure that ended the reading, nil at a proper end.

@@ -20,10 +20,13 @@ type Opener struct {
 	Backends map[string]Backend
 	// Spool is the folder for files that must be whole before they are sent. Defaults to the system's temporary folder.
 	Spool string
+	// Calls counts the requests of what is opened (InstallCallGate). Nil counts nothing.
+	Calls *CallHook
 }
 
 // Remote opens one remote.
 func (op Opener) Remote(ctx context.Context, remote string) (fs.Fs, error) {
+	ctx = op.Calls.marked(ctx, remote)
 	if info, _, _, _, err := fs.ParseRemote(remote); err == nil {
 		if open := op.Backends[info.Name]; open != nil {
 			return open(ctx, remote)

@@ -121,14 +121,14 @@ func (w *work) spoolPackage(ctx context.Context, src fs.Object, m mark) (*spoole
 }
 
 func (w *work) readPackage(ctx context.Context, src fs.Object, m mark, grant Grant) (_ *spooled, used int64, err error) {
-	in, err := src.Open(ctx)
+	mr, in, err := w.openMetered(ctx, src, grant, io.Discard, -1)
 	if err != nil {
-		return nil, 0, sourceErr("open source file", err)
+		return nil, 0, err
 	}
-	mr := newMeteredReader(ctx, in, grant, io.Discard, -1, func(n int64) { w.r.env.Watcher.Read(w.e.Path, n) })
 	f, n, err := spool(w.r.p.engine.spool, mr)
 	_ = in.Close() // all that was wanted has been read
-	used, readErr := mr.state()
+	_, readErr := mr.state()
+	used = mr.drawn()
 	if readErr != nil {
 		err = readErr // the cause of whatever the spooling says
 	}

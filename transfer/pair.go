@@ -29,6 +29,14 @@ func NewPair(source, dest fs.Fs, opt Options) *Pair {
 	return &Pair{Source: source, Dest: dest, sourceEye: source, destEye: dest, Opt: opt.WithDefaults()}
 }
 
+// of is the remote of a side; the source where an error names none.
+func (p *Pair) of(side string) fs.Fs {
+	if side == SideDest {
+		return p.Dest
+	}
+	return p.Source
+}
+
 // PacesItself tells whether both remotes find out by themselves how many calls at once they bear.
 func (p *Pair) PacesItself() bool { return pacesItself(p.Source) && pacesItself(p.Dest) }
 

@@ -60,6 +60,8 @@ type Env struct {
 	Journal Journal
 	Slots   Slots
 	Watcher Watcher
+	// Pace returns when n more bytes may be read from the source. Defaults to at once.
+	Pace func(ctx context.Context, n int64) error
 	// Stopped is asked before each entry; an error ends the batch after the entries that have begun.
 	Stopped func(ctx context.Context) error
 	// Held is asked just before anything is deleted at the source or removed at the destination. It answers ErrFenced

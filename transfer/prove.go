@@ -174,7 +174,7 @@ func (w *work) compareByReading(ctx context.Context, src fs.Object, m mark, dst 
 		if err == nil && g == "" {
 			err = errInVain
 		}
-		return s.n, err
+		return s.drawn, err
 	})
 	if errors.Is(err, errInVain) {
 		err = nil
@@ -215,14 +215,14 @@ func (w *work) readSource(ctx context.Context, src fs.Object, m mark, grant Gran
 	if err != nil {
 		return s, err
 	}
-	in, err := src.Open(ctx)
+	mr, in, err := w.openMetered(ctx, src, grant, h, src.Size())
 	if err != nil {
-		return s, sourceErr("open source file", err)
+		return s, err
 	}
-	mr := newMeteredReader(ctx, in, grant, h, src.Size(), func(n int64) { w.r.env.Watcher.Read(w.e.Path, n) })
 	err = drain(mr)
 	_ = in.Close() // all that was wanted has been read
 	s.n, _ = mr.state()
+	s.drawn = mr.drawn()
 	if err != nil {
 		return s, err
 	}

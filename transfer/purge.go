@@ -34,8 +34,8 @@ func (p *Pair) PurgeDeleted(ctx context.Context, b Batch, env Env) (Report, erro
 	switch {
 	case ctx.Err() != nil:
 		return Report{}, context.Cause(ctx)
-	case err != nil && classify(ctx, err) == classSignIn:
-		return Report{SignIn: SideSource, Pending: len(b.Entries)}, nil
+	case err != nil && waitsForLater(ctx, sourceErr("list the trash", err)):
+		return r.later(ctx, sourceErr("list the trash", err), len(b.Entries)), nil
 	case err != nil:
 		// What was deleted stays in the trash, where the source removes it in its own time: no file is at stake.
 		slog.WarnContext(ctx, "list the trash", "remote", remoteName(p.Source), "error", err)
@@ -45,11 +45,28 @@ func (p *Pair) PurgeDeleted(ctx context.Context, b Batch, env Env) (Report, erro
 	if err != nil {
 		return rep, err
 	}
-	waiting, err := pg.send(ctx, r)
-	if waiting > 0 {
-		rep.SignIn, rep.Pending = SideSource, rep.Pending+waiting
+	waiting, cause, err := pg.send(ctx, r)
+	if cause != nil {
+		rep = r.later(ctx, cause, rep.Pending+waiting)
 	}
 	return rep, err
+}
+
+// waitsForLater tells whether an error leaves what it is about pending.
+func waitsForLater(ctx context.Context, err error) bool {
+	c := classify(ctx, err)
+	return c == classSignIn || c == classQuota
+}
+
+// later is the report of a run of which so many entries wait for what the error says.
+func (r *run) later(ctx context.Context, err error, pending int) Report {
+	r.pend(ctx, classify(ctx, err), err, 0)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.rep.Pending = pending; r.allNoQuota {
+		r.rep.NoQuota = pending
+	}
+	return r.rep
 }
 
 // purge gathers the items of a batch that may go.
@@ -100,14 +117,14 @@ func (pg *purge) gather(ctx context.Context, w *work) error {
 	})
 }
 
-// send purges what was gathered and records each. waiting counts those for which the sign-in was refused: they stay
-// marked as being purged.
-func (pg *purge) send(ctx context.Context, r *run) (waiting int, err error) {
+// send purges what was gathered and records each. waiting counts those that have to wait, for the sign-in or a limit, as
+// cause says: they stay marked as being purged.
+func (pg *purge) send(ctx context.Context, r *run) (waiting int, cause, err error) {
 	if len(pg.items) == 0 {
-		return 0, nil
+		return 0, nil, nil
 	}
 	if err := r.env.Held(); err != nil {
-		return 0, portErr("purge the trash", err)
+		return 0, nil, portErr("purge the trash", err)
 	}
 	failpoint.At("before purge")
 	errs := pg.trash.Purge(ctx, pg.items)
@@ -119,21 +136,21 @@ func (pg *purge) send(ctx context.Context, r *run) (waiting int, err error) {
 		}
 		switch {
 		case ctx.Err() != nil:
-			return waiting, context.Cause(ctx)
+			return waiting, cause, context.Cause(ctx)
 		case err == nil, isNotFound(err):
 			err = w.purged(ctx)
 		case errors.Is(err, ErrFenced):
 			err = portErr("purge the trash", err)
-		case classify(ctx, err) == classSignIn:
-			waiting, err = waiting+1, nil
+		case waitsForLater(ctx, sourceErr("purge the trash", err)):
+			waiting, cause, err = waiting+1, sourceErr("purge the trash", err), nil
 		default:
 			err = w.stays(ctx, err.Error())
 		}
 		if err != nil {
-			return waiting, err
+			return waiting, cause, err
 		}
 	}
-	return waiting, nil
+	return waiting, cause, nil
 }
 
 func (w *work) purged(ctx context.Context) error {

@@ -39,7 +39,7 @@ func wrapSide(side, op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &remoteError{side: side, op: op, err: err}
+	return &remoteError{side: side, op: op, err: withLimit(side, err, time.Now())}
 }
 
 // portError is a failure of a port (meter, journal): the batch can't go on, whatever the file.

@@ -100,7 +100,16 @@ func TestPurgeThatIsRefusedGoesOnLater(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	w.wantSource("f.txt", transfer.Purging, "")
-	d.purgeErr = nil
+	noCalls := fmt.Errorf("remove from trash: %w", transfer.ErrNoQuota)
+	for name, refuse := range map[string]*error{"list": &d.listTrash, "purge": &d.purgeErr} {
+		d.listTrash, d.purgeErr = nil, nil
+		*refuse = noCalls
+		if rep := w.purge(t); !rep.NoCalls || rep.NoQuota != 1 || rep.Pending != 1 || rep.SignIn != "" {
+			t.Errorf("%s without calls left: report %+v", name, rep)
+		}
+		w.wantSource("f.txt", transfer.Purging, "")
+	}
+	d.listTrash, d.purgeErr = nil, nil
 	w.purge(t)
 	w.wantSource("f.txt", transfer.Purged, "")
 }

@@ -37,7 +37,8 @@ func (e *stopError) Error() string { return e.err.Error() }
 func (e *stopError) Unwrap() error { return e.err }
 
 // attempt calls do until it succeeds, fails for good or has failed three times. A missing folder or file is no failure
-// to try again. Errors that every further call would meet (a refused sign-in) come back as *stopError.
+// to try again. Errors that every further call would meet (a refused sign-in, no calls left) come back
+// as *stopError.
 func attempt(ctx context.Context, side, op string, do func() error) error {
 	p := policy{attempts: listAttempts}.withDefaults()
 	for n := 1; ; n++ {
@@ -49,7 +50,7 @@ func attempt(ctx context.Context, side, op string, do func() error) error {
 			return &stopError{context.Cause(ctx)}
 		}
 		kind := classify(ctx, wrapSide(side, op, err))
-		if kind == classSignIn || kind == classFatal || fserrors.IsFatalError(err) {
+		if kind == classSignIn || kind == classFatal || kind == classQuota || fserrors.IsFatalError(err) {
 			return &stopError{wrapSide(side, op, err)}
 		}
 		wait := p.wait(n, err)

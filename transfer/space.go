@@ -50,6 +50,9 @@ func (p *Pair) checkRoom(ctx context.Context, n int64) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		if CallRefused(err) {
+			return destErr("check free space", err)
+		}
 		if err != nil {
 			// Not knowing is no reason to stop: a destination that is full says so when it is sent to.
 			slog.DebugContext(ctx, "ask for free space", "remote", remoteName(p.Dest), "error", err)

@@ -34,6 +34,7 @@ type work struct {
 	src    fs.Object // as seen last, nil before
 	wasted int64     // bytes that failed attempts read in vain
 	need   int64     // bytes that the last reservation asked for
+	least  int64     // bytes that a file of unknown size has at least, where the allowance ended under it
 	sent   *sent     // the last whole stream of this run: an upload whose answer was lost is known again by it
 	ours   string    // name in place that this run may have written to and that was free before
 	tidied bool      // partial uploads of former owners have been removed
@@ -94,6 +95,7 @@ type sent struct {
 	mark   mark
 	mtime  time.Time
 	n      int64
+	drawn  int64 // bytes that count for it (meteredReader.drawn)
 	sums   map[hash.Type]string
 	target string
 	grade  Grade  // of the proof under a partial name, "" for none
@@ -136,7 +138,7 @@ func (w *work) tries(ctx context.Context, do func(ctx context.Context, attempt i
 		}
 		c := classify(ctx, err)
 		if c == classForbidden {
-			c = w.judgeRefusal(ctx, err)
+			c, err = w.judgeRefusal(ctx, err)
 		}
 		switch {
 		case c == classFatal:
@@ -150,8 +152,8 @@ func (w *work) tries(ctx context.Context, do func(ctx context.Context, attempt i
 				Reason: sentence(CodeMaxTransfer, remoteName(w.r.p.Source), w.e.Path, "the job has moved as much as it may")})
 		case c == classQuota, c == classSignIn, c == classSpace:
 			w.cleanUp(ctx)
-			w.r.pend(ctx, c, sideOf(err), w.need)
-			return nil
+			w.r.pend(ctx, c, err, w.need)
+			return w.noteLeast(ctx)
 		case c == classFinal, n >= w.r.retry.attempts:
 			w.cleanUp(ctx)
 			return w.fail(ctx, err)
@@ -160,6 +162,15 @@ func (w *work) tries(ctx context.Context, do func(ctx context.Context, attempt i
 			return err
 		}
 	}
+}
+
+// noteLeast records how long a file of unknown size is at least. Else each run would begin it anew with whatever is left
+// of the allowance, and use that up in vain.
+func (w *work) noteLeast(ctx context.Context) error {
+	if w.least <= w.done.Least || w.done.Result != Pending {
+		return nil
+	}
+	return w.r.record(ctx, w.i, Outcome{Least: w.least, Wasted: w.wasted})
 }
 
 // pause waits before the next attempt without holding a slot. A job that is stopped meanwhile keeps what has begun.
@@ -182,23 +193,24 @@ func (w *work) pause(ctx context.Context, n int, cause error) error {
 	return nil
 }
 
-// judgeRefusal tells a refused file from a refused sign-in: the latter may not list the root either.
-func (w *work) judgeRefusal(ctx context.Context, err error) class {
-	f := w.r.p.Source
-	if sideOf(err) == SideDest {
-		f = w.r.p.Dest
-	}
-	_, rootErr := f.List(ctx, "")
+// judgeRefusal tells a refused file from a refused sign-in: the latter may not list the root either. The error is the one
+// that the class is about.
+func (w *work) judgeRefusal(ctx context.Context, err error) (class, error) {
+	side := sideOf(err)
+	_, rootErr := w.r.p.of(side).List(ctx, "")
 	if rootErr == nil || isNotFound(rootErr) {
-		return classFinal
+		return classFinal, err
 	}
+	rootErr = wrapSide(side, "list the root", rootErr)
 	switch c := classify(ctx, rootErr); c {
 	case classForbidden, classSignIn:
-		return classSignIn
+		return classSignIn, err
 	case classFatal:
-		return c
+		return c, err
+	case classQuota:
+		return c, rootErr
 	}
-	return classRetry
+	return classRetry, err
 }
 
 // fail records an entry that couldn't be done.
@@ -217,10 +229,7 @@ func (w *work) fail(ctx context.Context, err error) error {
 		return w.keep(ctx, w.done, CodeDeleteFailed, err.Error())
 	}
 	code := finalCode(err)
-	remote := w.r.p.Source
-	if sideOf(err) == SideDest {
-		remote = w.r.p.Dest
-	}
+	remote := w.r.p.of(sideOf(err))
 	if k := ruleObjectIsKept(w.src); k.code == CodeShared && sideOf(err) == SideSource {
 		// What somebody else shares can't always be read from outside; no retry and no permission of ours changes that.
 		slog.InfoContext(ctx, "shared file not read", "path", w.e.Path, "error", err)

@@ -14,6 +14,8 @@ import (
 	"github.com/dropbox/dropbox-sdk-go-unofficial/v6/dropbox/auth"
 	"github.com/dropbox/dropbox-sdk-go-unofficial/v6/dropbox/files"
 	"github.com/dropbox/dropbox-sdk-go-unofficial/v6/dropbox/users"
+
+	"offload/transfer"
 )
 
 // answerError is an answer that isn't about the file: a refused sign-in, a rate limit, a fault of the service.
@@ -85,7 +87,7 @@ type verdict int
 
 const (
 	vDone      verdict = iota
-	vRefused           // the service said no, and nothing was done
+	vRefused           // the service or the gate of calls said no, and nothing was done
 	vThrottled         // it asks to be called less; nothing was done
 	vSignIn            // the access token isn't taken; nothing was done
 	vUnsure            // nobody knows whether it was carried out
@@ -106,7 +108,7 @@ func judge(err error) verdict {
 		}
 		return vUnsure
 	}
-	if errors.Is(err, errSession) || isRefused(err) {
+	if errors.Is(err, errSession) || isRefused(err) || transfer.CallRefused(err) {
 		return vRefused
 	}
 	return vUnsure

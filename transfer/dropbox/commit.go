@@ -310,6 +310,8 @@ func (l *login) settle(ctx context.Context, batch []*entry, res *files.UploadSes
 		l.commits.fail(batch, fmt.Errorf("%w: %w", transfer.ErrSignIn, err))
 	case v == vRefused && strings.Contains(err.Error(), files.UploadSessionFinishErrorTooManyWriteOperations):
 		l.retry(batch, err)
+	case transfer.CallRefused(err), transfer.DropboxTeamLimit(err):
+		l.commits.fail(batch, err) // it is about calls, not about one of the files
 	case v == vRefused && len(batch) > 1:
 		for _, e := range batch { // nothing was done, and one of them is the cause
 			e.alone = true

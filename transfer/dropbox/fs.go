@@ -13,6 +13,8 @@ import (
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/hash"
 	"github.com/rclone/rclone/lib/encoder"
+
+	"offload/transfer"
 )
 
 // errBroken says that a listing must be begun anew.
@@ -55,7 +57,8 @@ type Fs struct {
 	native   atomic.Pointer[native]
 	login    *login
 	enc      encoder.MultiEncoder
-	chunk    int64 // bytes
+	chunk    int64  // bytes
+	mark     string // of its calls (transfer.CallMark)
 	features *fs.Features
 	leave    func() // gives the login back, once
 
@@ -128,7 +131,7 @@ func (f *Fs) reopen(ctx context.Context, old *native) error {
 	if err := f.login.check(ctx); err != nil {
 		return fmt.Errorf("renew the sign-in: %w", err)
 	}
-	n, err := openNative(ctx, fs.ConfigStringFull(old.Fs))
+	n, err := openNative(transfer.WithCallMark(ctx, f.mark), fs.ConfigStringFull(old.Fs))
 	if err != nil {
 		return err
 	}

@@ -40,6 +40,7 @@ type Account struct {
 	opt     Options
 	enc     encoder.MultiEncoder // how names are decoded
 	client  string               // client_id
+	mark    string               // of its calls (transfer.CallMark)
 	http    *http.Client
 	sleep   func(ctx context.Context, d time.Duration) error
 	signer  signer
@@ -71,13 +72,13 @@ func newAccount(ctx context.Context, name string, m configmap.Mapper, o Options)
 }
 
 // makeAccount prepares an account without calling anybody.
-func makeAccount(name string, m configmap.Mapper, o Options) (*Account, error) {
+func makeAccount(name string, m configmap.Mapper, o Options, mark string) (*Account, error) {
 	options, err := optionsOf(m)
 	if err != nil {
 		return nil, fmt.Errorf("read options of %s: %w", name, err)
 	}
 	a := &Account{
-		name: name, m: m, opt: o, enc: options.Enc, client: options.ClientID, http: newHTTP(), sleep: transfer.Sleep, signer: authenticate,
+		name: name, m: m, opt: o, enc: options.Enc, client: options.ClientID, mark: mark, http: newHTTP(mark), sleep: transfer.Sleep, signer: authenticate,
 		api: newLimiter(apiStart, apiMax, o.Now),
 	}
 	a.content = newShare(a.api)
@@ -104,8 +105,8 @@ func optionsOf(m configmap.Mapper) (o iclouddrive.Options, err error) {
 
 // newHTTP makes the account's client: rclone's, with room for all calls in flight, and the browser's name that Apple
 // expects. It is configured by rclone's global config only, as rclone's own iCloud backend is.
-func newHTTP() *http.Client {
-	c := fshttp.NewClientCustom(context.Background(), func(t *http.Transport) {
+func newHTTP(mark string) *http.Client {
+	c := fshttp.NewClientCustom(transfer.WithCallMark(context.Background(), mark), func(t *http.Transport) {
 		t.MaxIdleConnsPerHost = max(t.MaxIdleConnsPerHost, apiMax)
 		t.MaxIdleConns = 4 * t.MaxIdleConnsPerHost
 	})

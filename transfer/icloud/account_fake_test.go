@@ -235,7 +235,7 @@ func (p *apple) cold(o Options) *Account {
 	config.SetCacheDir(filepath.Join(p.t.TempDir()))
 	o.Log = slog.New(slog.DiscardHandler)
 	c := New(o)
-	a, err := makeAccount("icloud", p.conf, c.opt)
+	a, err := makeAccount("icloud", p.conf, c.opt, "")
 	if err != nil {
 		p.t.Fatal(err)
 	}

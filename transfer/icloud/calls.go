@@ -326,6 +326,8 @@ func (t *tally) judgeError(err error) (next, time.Duration, error) {
 			return giveUp, 0, before.error
 		}
 		err = before.error
+	case transfer.CallRefused(err):
+		return giveUp, 0, err // it wasn't sent
 	case t.c.changes && !unsent(err):
 		return giveUp, 0, &unsureError{err}
 	}

@@ -51,7 +51,7 @@ func (c *Clouds) account(ctx context.Context, name string, m configmap.Mapper) (
 	a := c.accounts[name]
 	if a == nil || a.appleID != id { // the remote was made anew for somebody else
 		var err error
-		if a, err = makeAccount(name, m, c.opt); err != nil {
+		if a, err = makeAccount(name, m, c.opt, transfer.CallMark(ctx)); err != nil {
 			c.mu.Unlock()
 			return nil, err
 		}

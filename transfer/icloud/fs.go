@@ -53,7 +53,7 @@ func (c *Clouds) Open(ctx context.Context, remote string) (fs.Fs, error) {
 		return nil, err
 	}
 	f := newFs(name, root, account, c.lanes.of(name, c.opt))
-	f.native.remote, f.now = norm.NFC.String(remote), c.opt.Now
+	f.native.remote, f.native.mark, f.now = norm.NFC.String(remote), transfer.CallMark(ctx), c.opt.Now
 	return f.open(ctx)
 }
 
@@ -172,14 +172,14 @@ func (f *Fs) Mkdir(ctx context.Context, dir string) error {
 		return err
 	}
 	defer f.dirs.forget(f.at(dir))
-	return f.native.write(ctx, f.svc, func(n fs.Fs) error { return n.Mkdir(ctx, norm.NFC.String(dir)) })
+	return f.native.write(ctx, f.svc, func(ctx context.Context, n fs.Fs) error { return n.Mkdir(ctx, norm.NFC.String(dir)) })
 }
 
 // Put implements fs.Fs: rclone's own backend writes.
 func (f *Fs) Put(ctx context.Context, in io.Reader, src fs.ObjectInfo, options ...fs.OpenOption) (fs.Object, error) {
 	remote := src.Remote()
 	info := fs.NewOverrideRemote(src, norm.NFC.String(remote))
-	err := f.native.write(ctx, f.svc, func(n fs.Fs) error {
+	err := f.native.write(ctx, f.svc, func(ctx context.Context, n fs.Fs) error {
 		_, err := n.Put(ctx, in, info, options...)
 		return err
 	})

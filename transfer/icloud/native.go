@@ -8,12 +8,15 @@ import (
 	"sync"
 
 	"github.com/rclone/rclone/fs"
+
+	"offload/transfer"
 )
 
 // native is rclone's own backend, for what writes to iCloud. It is opened when it is first needed. Its session isn't
 // safe for parallel use: one call at a time.
 type native struct {
 	remote string // composed: it finds no other spelling
+	mark   string // of its calls (transfer.CallMark): its client is made under no context, so they go under one that has it
 	// opener opens a remote. Defaults to fs.NewFs.
 	opener func(ctx context.Context, remote string) (fs.Fs, error)
 
@@ -42,7 +45,8 @@ func (n *native) wasOutdated() bool {
 
 // write calls do with the backend. A panic of it is an error. It doesn't renew an expired session: then svc does, the
 // backend is opened anew next time, and the error is one to try again after.
-func (n *native) write(ctx context.Context, svc service, do func(fs.Fs) error) error {
+func (n *native) write(ctx context.Context, svc service, do func(context.Context, fs.Fs) error) error {
+	ctx = transfer.WithCallMark(ctx, n.mark)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err := ctx.Err(); err != nil {
@@ -53,7 +57,7 @@ func (n *native) write(ctx context.Context, svc service, do func(fs.Fs) error) e
 		if flush := n.f.Features().DirCacheFlush; n.wasOutdated() && flush != nil {
 			flush()
 		}
-		err = guarded(func() error { return do(n.f) })
+		err = guarded(func() error { return do(ctx, n.f) })
 	}
 	if err == nil || !sessionRefused(err) {
 		return err

@@ -270,7 +270,7 @@ func (o *Object) Update(ctx context.Context, in io.Reader, src fs.ObjectInfo, op
 	remote := norm.NFC.String(o.remote)
 	// It moves the old version to the trash: not while the lane watches what is gone.
 	err := o.fs.lane.exclusive(ctx, func(ctx context.Context) error {
-		return o.fs.native.write(ctx, o.fs.svc, func(n fs.Fs) error {
+		return o.fs.native.write(ctx, o.fs.svc, func(ctx context.Context, n fs.Fs) error {
 			old, err := n.NewObject(ctx, remote)
 			if err != nil {
 				return err

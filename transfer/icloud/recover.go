@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/rclone/rclone/backend/iclouddrive/api"
+
+	"offload/transfer"
 )
 
 // How often and how long a recovery goes on.
@@ -83,7 +85,7 @@ func (a *Account) recover(ctx context.Context, gen uint64, status int) error {
 	f := a.flight
 	if f == nil {
 		// The work goes on while anybody waits for it, whoever began.
-		own, cancel := context.WithTimeout(context.WithoutCancel(ctx), recoveryLimit)
+		own, cancel := context.WithTimeout(transfer.WithCallMark(context.WithoutCancel(ctx), a.mark), recoveryLimit)
 		f = &flight{done: make(chan struct{}), cancel: cancel}
 		a.flight = f
 		go a.fly(own, f, gen, status)

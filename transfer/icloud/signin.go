@@ -15,6 +15,8 @@ import (
 
 	"github.com/rclone/rclone/backend/iclouddrive/api"
 	"github.com/rclone/rclone/fs/config/obscure"
+
+	"offload/transfer"
 )
 
 // signInTries is how often a sign-in is begun that fails by the network or an overloaded service. One that is refused is
@@ -64,7 +66,7 @@ func (a *Account) validate(ctx context.Context, jar cookies) (accountInfo, cooki
 			}
 			err = fmt.Errorf("validate session: %w", errShort)
 		}
-		if isStale(err) || try == maxTries || ctx.Err() != nil {
+		if isStale(err) || transfer.CallRefused(err) || try == maxTries || ctx.Err() != nil {
 			return info, jar, err
 		}
 		if err := a.sleep(ctx, backoff(try)); err != nil {
@@ -149,6 +151,8 @@ func (a *Account) signInWith(ctx context.Context, cfg credentials, password stri
 			return a.signedIn(ctx, cfg, session)
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
+		case transfer.CallRefused(err):
+			return err // Apple wasn't asked
 		case final:
 			return a.refuse(ctx, cfg, why)
 		case statusOf(err.Error()) == http.StatusTooManyRequests:
@@ -235,6 +239,9 @@ func (a *Account) unlock(ctx context.Context, cfg credentials, jar cookies, host
 		return nil, fmt.Errorf("unlock iCloud Drive: %w", err)
 	}
 	s, err := a.signer(ctx, a.name, cfg, "", with)
+	if transfer.CallRefused(err) {
+		return nil, err
+	}
 	if err != nil {
 		if strings.Contains(err.Error(), "timed out waiting for device approval") {
 			return nil, a.refuse(ctx, cfg, "a trusted device must allow access to iCloud Drive")
