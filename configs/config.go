@@ -51,7 +51,7 @@ type Log struct {
 	Format string `yaml:"format" json:"format"`
 }
 
-// Quota is the monthly traffic allowance that accounts start with.
+// Quota is what accounts and remotes may move. What `offload quota set` stores outranks it.
 type Quota struct {
 	// Tiers are the plans that an account can have. Defaults to free 5GiB, basic 150GiB, plus 1TiB, unlimited.
 	Tiers []Tier `yaml:"tiers" json:"tiers"`
@@ -61,6 +61,34 @@ type Quota struct {
 	AnchorDay int `yaml:"anchor_day" json:"anchor_day"`
 	// TimeZone is the IANA zone whose midnight begins a period. Defaults to UTC.
 	TimeZone string `yaml:"time_zone" json:"time_zone"`
+	// Accounts are accounts with settings of their own, by name. Defaults to none.
+	Accounts map[string]Account `yaml:"accounts" json:"accounts"`
+	// Remotes are limits of remotes, by the name before the colon; all jobs share them. Defaults to none.
+	Remotes map[string]RemoteLimits `yaml:"remotes" json:"remotes"`
+	// BwLimit is what all jobs together move a second, in rclone's syntax: a rate ("4M") or a timetable. Its user parses
+	// it. Defaults to "", no limit.
+	BwLimit string `yaml:"bwlimit" json:"bwlimit"`
+}
+
+// Account is what one account may move; its zero fields are what all accounts start with.
+type Account struct {
+	// Plan is the name of a tier.
+	Plan string `yaml:"plan,omitempty" json:"plan,omitempty"`
+	// Limit in bytes a period takes the place of the plan's; Unlimited is no limit.
+	Limit Size `yaml:"limit,omitempty" json:"limit,omitempty"`
+	// AnchorDay and TimeZone say when a period begins.
+	AnchorDay int    `yaml:"anchor_day,omitempty" json:"anchor_day,omitempty"`
+	TimeZone  string `yaml:"time_zone,omitempty" json:"time_zone,omitempty"`
+}
+
+// RemoteLimits are what all jobs together may do with one remote. Zero and Unlimited are no limit.
+type RemoteLimits struct {
+	// PerDay is bytes through the remote, in or out, from midnight to midnight.
+	PerDay Size `yaml:"per_day,omitempty" json:"per_day,omitempty"`
+	// PerMonth is the same from the first of a month to the next.
+	PerMonth Size `yaml:"per_month,omitempty" json:"per_month,omitempty"`
+	// CallsPerMonth is API calls from the first of a month to the next.
+	CallsPerMonth Count `yaml:"calls_per_month,omitempty" json:"calls_per_month,omitempty"`
 }
 
 // Tier is a named traffic allowance.
@@ -91,6 +119,12 @@ func (c Config) WithDefaults(dataDir string) Config {
 	}
 	setDefault(&c.Quota.DefaultTier, c.Quota.Tiers[0].Name)
 	setDefault(&c.Quota.AnchorDay, 1)
+	if c.Quota.Accounts == nil {
+		c.Quota.Accounts = map[string]Account{}
+	}
+	if c.Quota.Remotes == nil {
+		c.Quota.Remotes = map[string]RemoteLimits{}
+	}
 	setDefault(&c.Worker.Batches, 16)
 	return c
 }

@@ -41,11 +41,12 @@ func TestExampleNamesEverySetting(t *testing.T) {
 func fieldNames(t reflect.Type, prefix string) []string {
 	var names []string
 	for f := range t.Fields() {
-		name := prefix + f.Tag.Get("yaml")
+		key, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		name := prefix + key
 		switch {
 		case f.Type.Kind() == reflect.Struct:
 			names = append(names, fieldNames(f.Type, name+".")...)
-		case f.Type.Kind() == reflect.Slice:
+		case f.Type.Kind() == reflect.Slice, f.Type.Kind() == reflect.Map:
 			names = append(names, fieldNames(f.Type.Elem(), name+".")...)
 		default:
 			names = append(names, name)
@@ -71,12 +72,14 @@ func TestEveryFieldIsRead(t *testing.T) {
 		}
 	}
 	for _, read := range []string{"cfg.Redis", "cfg.Data", "cfg.Fsync", "cfg.RcloneConfig", "cfg.Account", "cfg.Log.Level", "cfg.Log.Format",
-		"cfg.Quota.Tiers", "cfg.Quota.DefaultTier", "cfg.Quota.AnchorDay", "cfg.Quota.TimeZone", "cfg.Remotes.PassFile", "cfg.Worker.Batches", "cfg.Worker.Transfers", "t.Name", "t.Limit"} {
+		"cfg.Quota.Tiers", "cfg.Quota.DefaultTier", "cfg.Quota.AnchorDay", "cfg.Quota.TimeZone", "cfg.Remotes.PassFile", "cfg.Worker.Batches", "cfg.Worker.Transfers", "t.Name", "t.Limit",
+		"cfg.Quota.Accounts", "acc.Plan", "acc.Limit", "acc.AnchorDay", "acc.TimeZone",
+		"cfg.Quota.Remotes", "r.PerDay", "r.PerMonth", "r.CallsPerMonth", "cfg.Quota.BwLimit"} {
 		if !strings.Contains(code.String(), read) {
 			t.Errorf("%s is never read", read)
 		}
 	}
-	if n := len(fieldNames(reflect.TypeFor[Config](), "")); n != 15 {
+	if n := len(fieldNames(reflect.TypeFor[Config](), "")); n != 23 {
 		t.Errorf("Config has %d fields; add the new one to this test, where it is read", n)
 	}
 }
@@ -96,6 +99,18 @@ func TestParseRefuses(t *testing.T) {
 		"tab indent":         {"log:\n\tlevel: info\n", 0, ""},
 		"bad size":           {"quota:\n  tiers:\n    - name: x\n      limit: 5GB # x\n", 4, "write GiB"},
 		"negative size":      {"quota:\n  tiers:\n    - name: x\n      limit: -5\n", 4, "is not a size"},
+		"limit of 0":         {"quota:\n  accounts:\n    anna:\n      limit: 0\n", 4, "would allow nothing"},
+		"huge limit":         {"quota:\n  remotes:\n    gdrive:\n      per_day: 5PiB\n", 4, "too large"},
+		"negative day":       {"quota:\n  remotes:\n    gdrive:\n      per_day: -1GiB\n", 4, "is not a size"},
+		"no calls":           {"quota:\n  remotes:\n    gdrive:\n      calls_per_month: 0\n", 4, "would allow nothing"},
+		"negative calls":     {"quota:\n  remotes:\n    gdrive:\n      calls_per_month: -3\n", 4, "is not a number of calls"},
+		"calls as a size":    {"quota:\n  remotes:\n    gdrive:\n      calls_per_month: 25GiB\n", 4, "is not a number of calls"},
+		"calls in digits":    {"quota:\n  remotes:\n    gdrive:\n      calls_per_month: ٥\n", 4, "is not a number of calls"},
+		"list of calls":      {"quota:\n  remotes:\n    gdrive:\n      calls_per_month: [3]\n", 4, "is not a number"},
+		"unknown limit":      {"quota:\n  remotes:\n    gdrive:\n      per_week: 1GiB\n", 4, `unknown setting "per_week"`},
+		"account twice":      {"quota:\n  accounts:\n    anna: {plan: plus}\n    anna: {plan: free}\n", 4, "anna"},
+		"account as text":    {"quota:\n  accounts:\n    anna: plus\n", 3, ""},
+		"list of remotes":    {"quota:\n  remotes: [gdrive]\n", 2, ""},
 		"two documents":      {"account: a\n---\naccount: b\n", 0, "more than one document"},
 		"a list":             {"- a\n- b\n", 0, ""},
 		"fraction":           {"worker:\n  transfers: 1.5\n", 2, ""},
@@ -194,6 +209,16 @@ func TestValidate(t *testing.T) {
 		"tier name":        {func(c *Config) { c.Quota.Tiers[0].Name = "" }, "quota.tiers[0].name"},
 		"tier twice":       {func(c *Config) { c.Quota.Tiers[1].Name = "free" }, "quota.tiers[1].name"},
 		"tier without any": {func(c *Config) { c.Quota.Tiers[2].Limit = 0 }, "quota.tiers[2].limit"},
+		"account name":     {func(c *Config) { c.Quota.Accounts["Anna B"] = Account{Plan: "plus"} }, "quota.accounts"},
+		"account braces":   {func(c *Config) { c.Quota.Accounts["{x}"] = Account{Plan: "plus"} }, "quota.accounts"},
+		"account plan":     {func(c *Config) { c.Quota.Accounts["anna"] = Account{Plan: "gold"} }, "quota.accounts.anna.plan"},
+		"account anchor":   {func(c *Config) { c.Quota.Accounts["anna"] = Account{AnchorDay: -1} }, "quota.accounts.anna.anchor_day"},
+		"account zone":     {func(c *Config) { c.Quota.Accounts["anna"] = Account{TimeZone: "Local"} }, "quota.accounts.anna.time_zone"},
+		"remote name":      {func(c *Config) { c.Quota.Remotes["gdrive:"] = RemoteLimits{PerDay: 1} }, "quota.remotes"},
+		"remote path":      {func(c *Config) { c.Quota.Remotes["a/b"] = RemoteLimits{PerDay: 1} }, "quota.remotes"},
+		"remote unnamed":   {func(c *Config) { c.Quota.Remotes[""] = RemoteLimits{PerDay: 1} }, "quota.remotes"},
+		"remote escape":    {func(c *Config) { c.Quota.Remotes["a\x1b"] = RemoteLimits{PerDay: 1} }, "quota.remotes"},
+		"remote no limit":  {func(c *Config) { c.Quota.Remotes["gdrive"] = RemoteLimits{} }, "quota.remotes.gdrive"},
 		"default tier":     {func(c *Config) { c.Quota.DefaultTier = "gold" }, "quota.default_tier"},
 	}
 	for name, tt := range tests {
@@ -245,6 +270,42 @@ func TestPrintedConfigIsReadBack(t *testing.T) {
 	got, err := Parse("printed", []byte(want.String()))
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("read back as %+v, %v; want %+v", got, err, want)
+	}
+}
+
+// TestQuotaOfAccountsAndRemotes reads every setting of an account and a remote, and writes them back as they were.
+func TestQuotaOfAccountsAndRemotes(t *testing.T) {
+	got, err := Parse("x.yaml", []byte(`quota:
+  accounts:
+    anna: {plan: plus, limit: 40GiB, anchor_day: 15, time_zone: Europe/Berlin}
+    ben: {limit: unlimited}
+  remotes:
+    gdrive:
+      per_day: 750GiB # Google's
+      per_month: unlimited
+      calls_per_month: 25000
+    "Fotos von Jürgen": {calls_per_month: unlimited}
+  bwlimit: "08:00,512k 19:00,off"
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Quota{
+		Accounts: map[string]Account{"anna": {Plan: "plus", Limit: 40 << 30, AnchorDay: 15, TimeZone: "Europe/Berlin"}, "ben": {Limit: Unlimited}},
+		Remotes: map[string]RemoteLimits{"gdrive": {PerDay: 750 << 30, PerMonth: Unlimited, CallsPerMonth: 25000},
+			"Fotos von Jürgen": {CallsPerMonth: Count(Unlimited)}},
+		BwLimit: "08:00,512k 19:00,off",
+	}
+	if !reflect.DeepEqual(got.Quota, want) {
+		t.Errorf("read as\n%+v\nwant\n%+v", got.Quota, want)
+	}
+	got = got.WithDefaults("/state")
+	if err := got.Validate(); err != nil {
+		t.Error(err)
+	}
+	back, err := Parse("printed", []byte(got.String()))
+	if err != nil || !reflect.DeepEqual(back, got) {
+		t.Errorf("printed as\n%s\nand read back as %+v, %v", got, back, err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
@@ -40,16 +41,44 @@ func (s Size) String() string {
 
 // UnmarshalYAML reads "5GiB", a plain number of bytes, or "unlimited".
 func (s *Size) UnmarshalYAML(raw []byte) error {
+	n, err := unmarshalLimit(raw, ParseLimit, "a size", "5GiB")
+	*s = Size(n)
+	return err
+}
+
+// unmarshalLimit reads a limit with its own parser; example is one that people may write.
+func unmarshalLimit(raw []byte, parse func(string) (int64, error), what, example string) (int64, error) {
 	var text string
 	if err := yaml.Unmarshal(raw, &text); err != nil {
-		return &valueError{raw, errors.New("is not a size; write one like 5GiB or unlimited")}
+		return 0, &valueError{raw, fmt.Errorf("is not %s; write one like %s, or unlimited", what, example)}
 	}
-	n, err := ParseLimit(text)
+	n, err := parse(text)
+	if err == nil && n == 0 {
+		// To leave a limit out means something else, so 0 must not be read as left out.
+		err = fmt.Errorf("0 would allow nothing; write %s such as %s, or unlimited", what, example)
+	}
 	if err != nil {
-		return &valueError{raw, err}
+		return 0, &valueError{raw, err}
 	}
-	*s = Size(n)
-	return nil
+	return n, nil
+}
+
+// Count is a number of things, or Unlimited.
+type Count int64
+
+// MarshalYAML writes a number, or "unlimited".
+func (c Count) MarshalYAML() ([]byte, error) {
+	if c < 0 {
+		return []byte("unlimited"), nil
+	}
+	return strconv.AppendInt(nil, int64(c), 10), nil
+}
+
+// UnmarshalYAML reads a whole number from 1 on, or "unlimited".
+func (c *Count) UnmarshalYAML(raw []byte) error {
+	n, err := unmarshalLimit(raw, ParseCountLimit, "a number", "25000")
+	*c = Count(n)
+	return err
 }
 
 // valueError is a value of the file that one of our own parsers refuses; raw is how it is written there.
@@ -201,6 +230,21 @@ func ParseCount(text string, min, max int64) (int64, error) {
 	return n, nil
 }
 
+// maxCount is the largest number of things that a limit can name.
+const maxCount = 1_000_000_000_000
+
+// ParseCountLimit reads a number of things, or "unlimited", which is -1.
+func ParseCountLimit(text string) (int64, error) {
+	if text == "unlimited" {
+		return int64(Unlimited), nil
+	}
+	n, err := ParseCount(text, 0, maxCount)
+	if err != nil {
+		return 0, fmt.Errorf("%s is not a number of calls; write a whole number up to %d, or unlimited", Quote(text), int64(maxCount))
+	}
+	return n, nil
+}
+
 // Quote returns what the user wrote in quotation marks, with control characters escaped and long texts shortened.
 func Quote(text string) string {
 	if utf8.RuneCountInString(text) > 60 {
@@ -216,3 +260,16 @@ func CheckAccount(name string) error {
 	}
 	return nil
 }
+
+// CheckRemote checks the name of a remote as it stands before the colon of a path. It forbids only what no remote of
+// rclone's can be called; whether there is such a remote is another question.
+func CheckRemote(name string) error {
+	if name == "" || !utf8.ValidString(name) || utf8.RuneCountInString(name) > maxRemoteName || strings.ContainsFunc(name, notInRemote) {
+		return fmt.Errorf("%s is no name of a remote", Quote(name))
+	}
+	return nil
+}
+
+const maxRemoteName = 128
+
+func notInRemote(r rune) bool { return strings.ContainsRune("/:,{}", r) || !unicode.IsPrint(r) }

@@ -38,6 +38,29 @@ func TestParseLimit(t *testing.T) {
 	}
 }
 
+func TestParseCountLimit(t *testing.T) {
+	for text, want := range map[string]int64{"unlimited": -1, "0": 0, "25000": 25000, "1000000000000": maxCount} {
+		if got, err := ParseCountLimit(text); err != nil || got != want {
+			t.Errorf("ParseCountLimit(%q) = %d, %v; want %d", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "-1", "+1", "1.5", "1e3", "٥", "25k", "25,000", "1000000000001", "99999999999999999999", "Unlimited", "a\nb"} {
+		if got, err := ParseCountLimit(text); err == nil {
+			t.Errorf("ParseCountLimit(%q) = %d; want an error", text, got)
+		}
+	}
+}
+
+func TestCheckRemote(t *testing.T) {
+	for name, ok := range map[string]bool{"gdrive": true, "Fotos von Jürgen": true, "a.b+c@d": true, "": false, "gdrive:": false, "a/b": false,
+		"..": true, "a,b": false, "{a}": false, "a\nb": false, "a\x1bb": false, "\xff": false,
+		strings.Repeat("é", 128): true, strings.Repeat("é", 129): false} {
+		if err := CheckRemote(name); (err == nil) != ok {
+			t.Errorf("CheckRemote(%q) = %v; want ok %v", name, err, ok)
+		}
+	}
+}
+
 func TestParseDuration(t *testing.T) {
 	day := 24 * time.Hour
 	for text, want := range map[string]time.Duration{

@@ -3,6 +3,7 @@ package configs
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -69,10 +70,12 @@ func (c Config) Validate() error {
 	between("worker.batches", c.Worker.Batches, 1, MaxBatches)
 	between("worker.transfers", c.Worker.Transfers, 0, MaxTransfers)
 	between("quota.anchor_day", c.Quota.AnchorDay, 1, 31)
-	if _, err := time.LoadLocation(c.Quota.TimeZone); err != nil || c.Quota.TimeZone == "Local" {
-		add("quota.time_zone", c.Quota.TimeZone, "is no time zone", "use an IANA name such as Europe/Berlin or UTC")
+	if !knownZone(c.Quota.TimeZone) {
+		add("quota.time_zone", c.Quota.TimeZone, "is no time zone", zoneHint)
 	}
 	c.Quota.validateTiers(add)
+	c.Quota.validateAccounts(add)
+	c.Quota.validateRemotes(add)
 	return errors.Join(errs...)
 }
 
@@ -97,6 +100,45 @@ func (q Quota) validateTiers(add func(field, value, problem, hint string)) {
 	}
 	if !seen[q.DefaultTier] {
 		add("quota.default_tier", q.DefaultTier, "is none of the plans in quota.tiers", "name one of them")
+	}
+}
+
+const zoneHint = "use an IANA name such as Europe/Berlin or UTC"
+
+// knownZone refuses "Local", which would be another zone on another worker.
+func knownZone(name string) bool {
+	_, err := time.LoadLocation(name)
+	return err == nil && name != "" && name != "Local"
+}
+
+// validateAccounts reports in the order of names, so that a message stays the same from run to run.
+func (q Quota) validateAccounts(add func(field, value, problem, hint string)) {
+	for _, name := range slices.Sorted(maps.Keys(q.Accounts)) {
+		a, field := q.Accounts[name], "quota.accounts."+name
+		if !accountName.MatchString(name) {
+			add("quota.accounts", name, "is no account name", "use up to 64 of a-z 0-9 . _ -")
+			continue
+		}
+		known := func(t Tier) bool { return t.Name == a.Plan }
+		if a.Plan != "" && !slices.ContainsFunc(q.Tiers, known) {
+			add(field+".plan", a.Plan, "is none of the plans in quota.tiers", "name one of them")
+		}
+		if a.AnchorDay < 0 || a.AnchorDay > 31 {
+			add(field+".anchor_day", fmt.Sprint(a.AnchorDay), "is not from 1 to 31", "choose a number in that range")
+		}
+		if a.TimeZone != "" && !knownZone(a.TimeZone) {
+			add(field+".time_zone", a.TimeZone, "is no time zone", zoneHint)
+		}
+	}
+}
+
+func (q Quota) validateRemotes(add func(field, value, problem, hint string)) {
+	for _, name := range slices.Sorted(maps.Keys(q.Remotes)) {
+		if CheckRemote(name) != nil {
+			add("quota.remotes", name, "is no name of a remote", "write it without the colon: gdrive for gdrive:")
+		} else if q.Remotes[name] == (RemoteLimits{}) {
+			add("quota.remotes."+name, "", "no limit is named", "add per_day, per_month or calls_per_month, or leave the remote out")
+		}
 	}
 }
 
