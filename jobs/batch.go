@@ -9,7 +9,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"offload/internal/failpoint"
-	"offload/quota"
 	"offload/transfer"
 )
 
@@ -41,6 +40,7 @@ func (w *worker) batch(ctx context.Context, u *unit, n int64) error {
 	}
 	defer release()
 	jr := newJournal(w.s, u.hold, n, b.entries, b.done, u.saw)
+	w.expect(ctx, u, jr.pendingBytes())
 	report, err := w.inPool(ctx, u, j, o, jr, func(env transfer.Env) (transfer.Report, error) {
 		return o.pair.RunBatch(ctx, w.transferBatch(u, j, b), env)
 	})
@@ -53,36 +53,56 @@ func (w *worker) batch(ctx context.Context, u *unit, n int64) error {
 // inPool runs work on a batch with a meter, a journal and the rest of its surroundings, and settles the quota after it.
 func (w *worker) inPool(ctx context.Context, u *unit, j Job, o *openJob, jr *journal,
 	run func(transfer.Env) (transfer.Report, error)) (transfer.Report, error) {
-	begin := fmt.Sprintf("%s:%d:", u.job, jr.batch)
-	if len(u.former()) > 0 { // whoever held the batch before has lost it, and with it what was set aside
-		if err := w.s.cfg.Ledger.Abandon(ctx, j.Account, begin); err != nil {
-			return transfer.Report{}, err
-		}
+	m, err := w.meter(ctx, u, j, o, jr)
+	if err != nil {
+		return transfer.Report{}, err
 	}
-	pool := w.s.cfg.Ledger.Pool(j.Account, begin+u.fence)
-	pool.Prefer(jr.pendingBytes())
-	m := &meter{pool: pool, scripts: w.s.scripts, hold: u.hold, max: j.Order.MaxTransfer, pace: o.pace}
 	alive, end := context.WithCancel(ctx)
 	renewed := make(chan struct{})
 	go func() {
 		defer close(renewed)
-		w.renewPool(alive, pool, u)
+		w.renewPools(alive, m, u, j)
 	}()
-	report, err := run(transfer.Env{Meter: m, Journal: jr, Slots: o.slots, Watcher: u.watch, Stopped: u.check,
+	report, err := run(transfer.Env{Meter: m, Journal: jr, Slots: o.slots, Watcher: u.watch, Pace: o.pace.wait, Stopped: u.check,
 		Held: u.held, Owner: u.owner(number(u.fence)), Former: u.former()})
 	end()
 	<-renewed
-	if e := pool.Close(ctx); e != nil {
+	if e := m.close(ctx); e != nil {
 		// Nothing is undercounted by this: what isn't settled stays booked until the reservation's lease ends.
 		w.log.Warn("settle the quota", "job", u.job, "unit", u.unit, "error", e)
 	}
 	jr.outcomes()
+	u.served = m.served(j.claim.Need)
 	return report, err
 }
 
-// renewPool keeps the reservation of a batch alive while it is worked on. A lost one makes the next Charge fail, which
+// meter opens the batch's reservations in all limits that apply to the job.
+func (w *worker) meter(ctx context.Context, u *unit, j Job, o *openJob, jr *journal) (*meter, error) {
+	lim, err := w.s.limitsOf(ctx, j)
+	if err != nil {
+		return nil, err
+	}
+	m := &meter{scripts: w.s.scripts, hold: u.hold, max: j.Order.MaxTransfer,
+		calls: func(ctx context.Context) (func(context.Context), error) { return w.s.gate.hold(ctx, lim.calls) }}
+	claimant := claimantOf(u.job, jr.batch)
+	for _, l := range lim.bytes {
+		if len(u.former()) > 0 { // whoever held the batch before has lost it, and with it what was set aside
+			if err := w.s.cfg.Ledger.Abandon(ctx, l.subject, claimant+":"); err != nil {
+				return nil, err
+			}
+		}
+		p := w.s.cfg.Ledger.Pool(l.subject, claimant+":"+u.fence)
+		p.Claimant(claimant)
+		m.pools = append(m.pools, pool{p, l.times})
+	}
+	m.prefer(jr.pendingBytes())
+	w.keepClaim(ctx, m, u, j)
+	return m, nil
+}
+
+// renewPools keeps the reservations of a batch alive while it is worked on. A lost one makes the next Charge fail, which
 // stops the reading: nothing is to be done about it here.
-func (w *worker) renewPool(ctx context.Context, pool *quota.Pool, u *unit) {
+func (w *worker) renewPools(ctx context.Context, m *meter, u *unit, j Job) {
 	tick := time.NewTicker(10 * time.Second)
 	defer tick.Stop()
 	for {
@@ -90,10 +110,30 @@ func (w *worker) renewPool(ctx context.Context, pool *quota.Pool, u *unit) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := pool.Renew(ctx); err != nil && ctx.Err() == nil {
+			if err := m.renew(ctx); err != nil && ctx.Err() == nil {
 				w.log.Warn("renew the quota reservation", "job", u.job, "unit", u.unit, "error", err)
 			}
+			w.keepClaim(ctx, m, u, j)
 		}
+	}
+}
+
+// keepClaim keeps the claim of a unit that is worked on, until it has been granted what it claims.
+func (w *worker) keepClaim(ctx context.Context, m *meter, u *unit, j Job) {
+	c := j.claim
+	if c.Unit != u.unit || m.served(c.Need) {
+		return
+	}
+	lim, err := w.s.limitsOf(ctx, j)
+	var bytes []standing
+	if err == nil {
+		bytes, err = w.s.standings(ctx, lim.bytes, c.id(u.job))
+	}
+	if err == nil {
+		err = w.s.renewClaim(ctx, u.job, c, bytes)
+	}
+	if err != nil && ctx.Err() == nil {
+		w.log.Warn("keep a claim for quota", "job", u.job, "unit", u.unit, "error", err)
 	}
 }
 
@@ -124,7 +164,6 @@ func (w *worker) endBatch(ctx context.Context, u *unit, j Job, jr *journal, repo
 	defer cancel()
 	if pending == 0 {
 		failpoint.At("batch ended")
-		w.patience.clear(u.job)
 		blob, err := w.s.codec.packOutcomes(done)
 		if err != nil {
 			return err
@@ -132,18 +171,28 @@ func (w *worker) endBatch(ctx context.Context, u *unit, j Job, jr *journal, repo
 		k := keysOf(u.job)
 		_, err = w.s.scripts.owned(ctx, "batch_done", u.hold, []string{k.outcomes(jr.batch), k.ended(jr.batch)},
 			u.unit, u.fence, w.name, blob)
+		if j.claim.Unit == u.unit {
+			w.s.unclaim(ctx, u.job, j.claim)
+		}
 		return err
 	}
-	back, err := w.whyNot(ctx, j, report)
+	back, err := w.whyNot(ctx, u, j, report)
 	if err != nil {
 		return err
+	}
+	if j.claim.Unit == u.unit && u.served {
+		// It has had its turn. What is left of it queues up again like all others, or it would go before them for ever.
+		if err := w.s.client.HDel(ctx, keysOf(u.job).job(), fieldClaim, fieldClaimUnit).Err(); err != nil {
+			return fmt.Errorf("end the claim of job %s: %w", u.job, err)
+		}
+		w.s.unclaim(ctx, u.job, j.claim)
 	}
 	_, err = w.s.scripts.giveback(ctx, u.hold, back)
 	return err
 }
 
 // whyNot turns a report into how the unit is handed back.
-func (w *worker) whyNot(ctx context.Context, j Job, r transfer.Report) (giveBack, error) {
+func (w *worker) whyNot(ctx context.Context, u *unit, j Job, r transfer.Report) (giveBack, error) {
 	switch {
 	case r.SignIn != "":
 		w.pairs.forget(ctx, j.ID) // signed in anew, the remote must be opened anew
@@ -156,44 +205,9 @@ func (w *worker) whyNot(ctx context.Context, j Job, r transfer.Report) (giveBack
 		return giveBack{wait: true, reason: ReasonSpace, until: time.Now().Add(spaceWait),
 			err: fmt.Sprintf("%s is full: make room there, then resume the job", j.Dest)}, nil
 	case r.NoQuota > 0 && r.NoQuota == r.Pending:
-		return w.quotaWait(ctx, j, r.Need)
+		return w.noQuota(ctx, u, j, r)
 	}
 	return giveBack{}, nil
-}
-
-// A batch that only the reservations of others keep back is tried again after quotaPause, quotaTries times: longer than
-// the reservations of a worker that died can last.
-const (
-	quotaPause = 2 * time.Second
-	quotaTries = 40
-)
-
-// quotaWait parks a batch of which nothing fits the quota now.
-func (w *worker) quotaWait(ctx context.Context, j Job, need int64) (giveBack, error) {
-	st, err := w.s.cfg.Ledger.Status(ctx, j.Account)
-	if err != nil {
-		return giveBack{}, err
-	}
-	if st.Limit >= 0 && need <= st.Limit-st.Used && w.patience.add(j.ID) <= quotaTries {
-		pause := time.NewTimer(quotaPause)
-		defer pause.Stop()
-		select {
-		case <-ctx.Done():
-		case <-w.stopping:
-		case <-pause.C:
-		}
-		return giveBack{}, nil
-	}
-	g := giveBack{parked: true, need: need, reason: ReasonQuota, until: st.Period.End,
-		err: fmt.Sprintf("account %s has %s of its %s left, the next file needs %s", j.Account, size(st.Available), size(st.Limit), size(need))}
-	if st.Limit >= 0 && need > st.Limit {
-		g.until = time.Time{} // no reset will ever carry it
-		g.err = fmt.Sprintf("the next file needs %s, more than the whole allowance of account %s (%s a month)", size(need), j.Account, size(st.Limit))
-		if t, ok := w.s.cfg.Ledger.TierFor(need); ok {
-			g.err += fmt.Sprintf(": plan %s would carry it", t.Name)
-		}
-	}
-	return g, nil
 }
 
 // outsideWindow makes the job wait when its --window is closed.
@@ -213,8 +227,11 @@ func (w *worker) outsideWindow(ctx context.Context, u *unit, j Job) (bool, error
 // openFailed deals with remotes that can't be opened: a refused sign-in waits for a person, what can't get better ends
 // the job, and the rest is tried again.
 func (w *worker) openFailed(ctx context.Context, u *unit, j Job, err error) error {
+	if errors.Is(err, transfer.ErrNoQuota) { // no call is left to ask with: failed makes the job wait
+		return err
+	}
 	if side := transfer.SignInRefused(ctx, err); side != "" {
-		back, e := w.whyNot(ctx, j, transfer.Report{SignIn: side})
+		back, e := w.whyNot(ctx, u, j, transfer.Report{SignIn: side})
 		if e != nil {
 			return e
 		}

@@ -52,7 +52,7 @@ func BenchmarkPlanMillion(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		w := &worker{s: s, opt: WorkerOptions{}, name: s.self, log: s.log, stopping: make(chan struct{}), pairs: newPairs(open, 0)}
+		w := &worker{s: s, opt: WorkerOptions{}, name: s.self, log: s.log, stopping: make(chan struct{}), pairs: newPairs(s, 0)}
 		att := st.Client().HGet(b.Context(), string(keysOf(j.ID))+"att", unitScan).Val()
 		n, _ := strconv.ParseInt(att, 10, 64)
 		h, _, err := s.scripts.claim(b.Context(), j.ID, unitScan, n, s.self, time.Hour)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"offload/quota"
 	"offload/transfer"
 )
 
@@ -43,8 +44,16 @@ func (s *Service) change(ctx context.Context, id, allowed, to string) (Job, erro
 	if err != nil {
 		return Job{}, err
 	}
+	before, err := s.Get(ctx, id)
+	if err != nil {
+		return Job{}, err
+	}
+	s.look(ctx, id, firstLook) // should this process die right after the change
 	if _, err := s.scripts.transition(ctx, id, allowed, to, s.self, "", hold{}); err != nil {
 		return Job{}, err
+	}
+	if to != "resume" {
+		s.unclaim(ctx, id, before.claim)
 	}
 	s.look(ctx, id, 0)
 	if err := s.audit(ctx, id); err != nil {
@@ -89,6 +98,7 @@ func (s *Service) Retry(ctx context.Context, id string) (Job, error) {
 	if rescan {
 		scan = "1"
 	}
+	s.look(ctx, j.ID, firstLook) // should this process die right after the change
 	n, state, err := s.scripts.verdict(ctx, "restart", j.ID, nil, from(Transferring), s.self, scan)
 	if err != nil {
 		return Job{}, err
@@ -172,7 +182,8 @@ func (s *Service) Remove(ctx context.Context, id string) error {
 	p := s.client.Pipeline()
 	p.ZRem(ctx, keyIndex, j.ID)
 	p.ZRem(ctx, keyDue, j.ID)
-	p.Del(ctx, k.common()...)
+	p.Del(ctx, append(k.common(), k.bandwidth())...)
+	p.Del(ctx, k.bandwidth())
 	for n := int64(1); n <= count; n++ {
 		p.Del(ctx, k.batch(n), k.outcomes(n), k.ended(n))
 	}
@@ -294,25 +305,18 @@ func (s *Service) liveWorkers(ctx context.Context) ([]string, error) {
 	return slices.DeleteFunc(names, knownDead), nil
 }
 
-// QuotaChanged wakes the account's jobs that wait for quota, where something of them fits now.
-func (s *Service) QuotaChanged(ctx context.Context, account string) error {
-	cursor := ""
-	for {
-		page, next, err := s.List(ctx, ListOptions{States: []State{Waiting}, Account: account, Cursor: cursor, Limit: 200})
-		if err != nil {
-			return err
-		}
-		for _, j := range page {
-			if j.Reason != ReasonQuota {
-				continue
-			}
-			if err := s.audit(ctx, j.ID); err != nil {
-				return err
-			}
-		}
-		if next == "" {
+// QuotaChanged wakes the jobs that wait for quota, where something of them fits now: those of an account, or, for one of
+// the ledger's subjects that limit a remote, those that use it.
+func (s *Service) QuotaChanged(ctx context.Context, subject string) error {
+	remote, _, isRemote := quota.ParseSubject(subject)
+	opt := ListOptions{States: []State{Waiting, Scanning, Transferring}}
+	if !isRemote {
+		opt.Account = subject
+	}
+	return s.each(ctx, opt, func(j Job) error {
+		if isRemote && !j.uses(remote) || j.State == Waiting && j.Reason != ReasonQuota {
 			return nil
 		}
-		cursor = next
-	}
+		return s.auditAnd(ctx, j.ID, true)
+	})
 }

@@ -17,5 +17,17 @@
 //
 // asynq is fed a window of tasks per job; the rest waits in the job's own keys. Waiting and pausing hold no task and no
 // worker. The job's state is the truth, the queue is only a way to tell workers that there is something to do: a task
-// that was lost is sent again by maintenance, one that was sent twice finds its attempt out of date.
+// that was lost is sent again by maintenance, one too many finds nothing to do.
+//
+// # Order
+//
+// The lanes high, normal and low are served strictly one after the other. Within a lane a task is a ticket: whoever takes
+// it asks the lane's ring whose turn it is, first among the accounts, then among the account's jobs, and claims the first
+// unit of that job. Turns are shared by work (bytes, and a base for each unit), see lua/fair/prelude.lua. What is lost of
+// a ring costs fairness for a while and nothing else.
+//
+// # Bandwidth
+//
+// A job's --bwlimit and the fleet's limit hold over all workers: each process takes slices of a tenth of a second from a
+// bucket in the store, see lua/fleet/pace.lua. Without the store each process keeps to the limit alone.
 package jobs

@@ -348,7 +348,7 @@ func TestRetryOfAFailedJobAndOfAHalfRetry(t *testing.T) {
 	})
 	j := w.enqueue(w.order(transfer.DeleteVerified))
 	h := w.steal(j.ID, unitScan, w.svc.self)
-	if err := (&worker{s: w.svc, log: w.log, name: w.svc.self, pairs: newPairs(transfer.Open, 0)}).scan(t.Context(),
+	if err := (&worker{s: w.svc, log: w.log, name: w.svc.self, pairs: newPairs(w.svc, 0)}).scan(t.Context(),
 		&unit{hold: h, w: &worker{s: w.svc, log: w.log}, watch: newWatcher(time.Now())}); err != nil {
 		t.Fatal(err)
 	}

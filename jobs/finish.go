@@ -137,7 +137,7 @@ func (w *worker) deleteHeld(ctx context.Context, u *unit, j Job) (string, error)
 			return err
 		}
 		if report.Pending > 0 {
-			return w.notDeleted(ctx, j, report)
+			return w.notDeleted(ctx, u, j, report)
 		}
 		return w.compact(ctx, u, jr)
 	})
@@ -167,13 +167,16 @@ func (w *worker) incomplete(ctx context.Context, j Job) (string, error) {
 }
 
 // notDeleted hands the finish back, with the reason.
-func (w *worker) notDeleted(ctx context.Context, j Job, r transfer.Report) error {
+func (w *worker) notDeleted(ctx context.Context, u *unit, j Job, r transfer.Report) error {
 	if r.SignIn == "" && !r.Space && r.NoQuota == 0 {
 		return transfer.ErrStop
 	}
-	back, err := w.whyNot(ctx, j, r)
+	back, err := w.whyNot(ctx, u, j, r)
 	if err != nil {
 		return err
+	}
+	if back.reason == "" { // some of it was refused and some stopped: the next attempt tells
+		return transfer.ErrStop
 	}
 	back.parked, back.wait = false, true // the finish is one unit: the job waits as a whole
 	return &waitError{back}
@@ -221,6 +224,9 @@ func (w *worker) emptyFolders(ctx context.Context, u *unit, j Job) error {
 		all = append(all, d)
 	}
 	n, err := o.pair.RemoveEmptyDirs(ctx, all)
+	if errors.Is(err, transfer.ErrNoQuota) {
+		return err // the rest is removed when there are calls again
+	}
 	if err != nil {
 		// Folders that stay hold nothing: no reason to call a finished job anything else.
 		w.log.Info("remove emptied folders", "job", u.job, "removed", n, "error", err)

@@ -3,6 +3,7 @@ package jobs
 import (
 	"time"
 
+	"offload/quota"
 	"offload/transfer"
 )
 
@@ -106,11 +107,14 @@ type Job struct {
 	ScanComplete bool                  `json:"scan_complete"`
 	Storage      *JobStorage           `json:"storage,omitempty"` // of the source's account, where that tells and the job deletes
 	Trash        bool                  `json:"trash,omitempty"`   // the source keeps what is deleted in a trash
+	BwLimit      string                `json:"bwlimit,omitempty"` // the bandwidth that holds now, "" for no limit
 	Error        string                `json:"error"`
 	Created      time.Time             `json:"created"`
 	Started      *time.Time            `json:"started"`
 	Finished     *time.Time            `json:"finished"`
 	Order        Order                 `json:"-"`
+
+	claim claim // the unit that has waited longest for quota
 }
 
 // Terminal tells whether nothing will become of the job any more unless it is retried.
@@ -182,6 +186,8 @@ type PlanQuota struct {
 	Limit     int64     `json:"limit"`     // bytes a period; -1 is unlimited
 	Available int64     `json:"available"` // bytes left now; -1 is unlimited
 	Resets    time.Time `json:"resets"`
-	Fits      bool      `json:"fits"`
+	Fits      bool      `json:"fits"`    // all of it, in what is left now of this and of the remotes' limits
 	Periods   int64     `json:"periods"` // periods that it takes, the current one counted; 0 where none ever would
+	// Forecast says when it would end; the files that are too large are left out of it.
+	Forecast quota.Forecast `json:"forecast"`
 }

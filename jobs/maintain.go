@@ -119,7 +119,11 @@ func (s *Service) adopt(ctx context.Context, id, queue, owner string) error {
 }
 
 // audit sets one job right: it may be called by anybody at any time.
-func (s *Service) audit(ctx context.Context, id string) error {
+func (s *Service) audit(ctx context.Context, id string) error { return s.auditAnd(ctx, id, false) }
+
+// auditAnd is audit. With wakes, a job that waits for quota is woken where something fits though it was woken in vain a
+// moment ago: for whoever has just changed a limit.
+func (s *Service) auditAnd(ctx context.Context, id string, wakes bool) error {
 	holders, err := s.client.HVals(ctx, string(keysOf(id))+"holder").Result()
 	if err != nil {
 		return fmt.Errorf("audit job %s: %w", id, err)
@@ -148,6 +152,9 @@ func (s *Service) audit(ctx context.Context, id string) error {
 		if err := s.wake(ctx, id, a); err != nil {
 			return err
 		}
+	}
+	if err := s.mindQuota(ctx, id, a, wakes); err != nil {
+		return err
 	}
 	if err := s.feed(ctx, id); err != nil {
 		return err
@@ -181,21 +188,9 @@ func (s *Service) toPool(ctx context.Context, id string) error {
 	return s.adopt(ctx, id, string(j.Order.Priority), "")
 }
 
-// wake goes on with a waiting job when what it waits for has come.
+// wake goes on with a waiting job when the time has come that it waits for. Those that wait for quota are mindQuota's.
 func (s *Service) wake(ctx context.Context, id string, a audited) error {
-	come := !a.until.IsZero() && !a.until.After(time.Now())
-	if !come && a.reason == ReasonQuota && a.need >= 0 {
-		account, err := s.accountOf(ctx, id)
-		if err != nil {
-			return err
-		}
-		st, err := s.cfg.Ledger.Status(ctx, account)
-		if err != nil {
-			return err
-		}
-		come = st.Available < 0 || st.Available >= max(a.need, 1)
-	}
-	if !come {
+	if a.until.IsZero() || a.until.After(a.now) || a.reason == ReasonQuota {
 		return nil
 	}
 	_, err := s.scripts.transition(ctx, id, "|"+string(Waiting)+"|", "resume", s.self, "", hold{})
@@ -203,11 +198,6 @@ func (s *Service) wake(ctx context.Context, id string, a audited) error {
 		return nil // somebody else was faster
 	}
 	return err
-}
-
-func (s *Service) accountOf(ctx context.Context, id string) (string, error) {
-	j, err := s.Get(ctx, id)
-	return j.Account, err
 }
 
 // reschedule notes when the job must be looked at next; a job that only a person can move isn't.

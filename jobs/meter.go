@@ -4,36 +4,87 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
-	"time"
-
-	"golang.org/x/time/rate"
 
 	"offload/quota"
 	"offload/transfer"
 )
 
-// meter counts the traffic of one batch against the account's quota, the job's --max-transfer and its --bwlimit.
+// meter counts the traffic of one batch against everything that limits it: the job's --max-transfer, the account, and the
+// limits of both remotes. A file is reserved in all of them or in none.
 type meter struct {
-	pool    *quota.Pool
+	pools   []pool // the account's comes first
 	scripts *scripts
 	hold    hold
-	max     int64 // --max-transfer in bytes; 0 is none
-	pace    *pacer
+	max     int64                                                                // --max-transfer in bytes; 0 is none
+	calls   func(ctx context.Context) (release func(context.Context), err error) // sets API calls aside for a file to end
+
+	mu      sync.Mutex
+	largest int64 // reservation that was granted, in bytes of a file
+}
+
+// pool is the batch's reservation in one limit, which may count each byte more than once.
+type pool struct {
+	*quota.Pool
+	times int64
 }
 
 // Reserve implements transfer.Meter.
 func (m *meter) Reserve(ctx context.Context, size int64) (transfer.Grant, error) {
-	g := &grant{meter: m}
-	if err := g.takeTransfer(ctx, size); err != nil {
+	release, err := m.calls(ctx)
+	if err != nil {
+		release(ctx)
 		return nil, err
 	}
-	inner, err := m.pool.Reserve(ctx, size)
-	if err != nil {
-		return nil, errors.Join(noQuota(err), g.settleTransfer(ctx, 0))
+	g := &grant{meter: m, release: release}
+	if err := g.takeTransfer(ctx, size); err != nil {
+		release(ctx)
+		return nil, err
 	}
-	g.inner = inner
+	for _, p := range m.pools {
+		inner, err := p.Reserve(ctx, size*p.times)
+		if err != nil {
+			return nil, errors.Join(noQuota(err), g.Settle(ctx, 0, 0))
+		}
+		g.inner = append(g.inner, inner)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.largest = max(m.largest, size)
 	return g, nil
+}
+
+// served tells whether a reservation of so many bytes was granted.
+func (m *meter) served(need int64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.largest >= need
+}
+
+// prefer tells all pools how much the whole batch will probably need.
+func (m *meter) prefer(n int64) {
+	for _, p := range m.pools {
+		p.Prefer(min(n, math.MaxInt64/p.times) * p.times)
+	}
+}
+
+// renew keeps all pools for another lease.
+func (m *meter) renew(ctx context.Context) error {
+	var all error
+	for _, p := range m.pools {
+		all = errors.Join(all, p.Renew(ctx))
+	}
+	return all
+}
+
+// close gives back what is left in all pools.
+func (m *meter) close(ctx context.Context) error {
+	var all error
+	for _, p := range m.pools {
+		all = errors.Join(all, p.Close(ctx))
+	}
+	return all
 }
 
 // noQuota gives the ledger's refusals the names that the engine knows.
@@ -48,10 +99,12 @@ func noQuota(err error) error {
 }
 
 type grant struct {
-	meter *meter
-	inner *quota.Grant
-	taken int64 // bytes of --max-transfer set aside
-	used  int64 // bytes charged
+	meter   *meter
+	inner   []*quota.Grant        // of the meter's pools
+	release func(context.Context) // gives back the API calls that were set aside
+	taken   int64                 // bytes of --max-transfer set aside
+	used    int64                 // bytes charged everywhere
+	short   bool                  // a charge was refused
 }
 
 func (g *grant) takeTransfer(ctx context.Context, n int64) error {
@@ -97,49 +150,28 @@ func (g *grant) Charge(ctx context.Context, n int64) error {
 			return err
 		}
 	}
-	if err := g.inner.Charge(ctx, n); err != nil {
-		return noQuota(err)
+	for i, inner := range g.inner {
+		if err := inner.Charge(ctx, n*g.meter.pools[i].times); err != nil {
+			g.short = true // what the limits before it booked isn't read: it is settled as unused
+			return noQuota(err)
+		}
 	}
 	g.used += n
-	return g.meter.pace.wait(ctx, n)
-}
-
-// Settle implements transfer.Grant.
-func (g *grant) Settle(ctx context.Context, used, wasted int64) error {
-	return errors.Join(g.inner.Settle(ctx, used, wasted), g.settleTransfer(ctx, used))
-}
-
-// pacer keeps one job in one worker to its --bwlimit, whose timetable may change the limit from minute to minute.
-type pacer struct {
-	band    transfer.Bandwidth
-	mu      sync.Mutex
-	now     int64 // the limit that limiter has; 0 is none
-	limiter *rate.Limiter
-}
-
-func newPacer(b transfer.Bandwidth) *pacer {
-	return &pacer{band: b, limiter: rate.NewLimiter(rate.Inf, 0)}
-}
-
-func (p *pacer) wait(ctx context.Context, n int64) error {
-	limit := p.band.At(time.Now())
-	if limit == 0 {
-		return nil
-	}
-	p.mu.Lock()
-	if limit != p.now {
-		p.now = limit
-		// A quarter second of burst keeps the pace even without waking up for every small read.
-		p.limiter = rate.NewLimiter(rate.Limit(limit), int(max(limit/4, 64<<10)))
-	}
-	limiter := p.limiter
-	p.mu.Unlock()
-	for n > 0 {
-		step := min(n, int64(limiter.Burst()))
-		if err := limiter.WaitN(ctx, int(step)); err != nil {
-			return fmt.Errorf("wait for --bwlimit: %w", err)
-		}
-		n -= step
-	}
 	return nil
+}
+
+// Settle implements transfer.Grant. The one byte that shows that a file is longer than listed is read though its charge
+// was refused: no limit can settle what it didn't book.
+func (g *grant) Settle(ctx context.Context, used, wasted int64) error {
+	if g.short {
+		used = min(used, g.used)
+		wasted = min(wasted, used)
+	}
+	all := g.settleTransfer(ctx, used)
+	g.release(ctx)
+	for i, inner := range g.inner {
+		times := g.meter.pools[i].times
+		all = errors.Join(all, inner.Settle(ctx, used*times, wasted*times))
+	}
+	return all
 }

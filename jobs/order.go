@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"offload/quota"
 	"offload/transfer"
 )
 
@@ -114,6 +115,9 @@ func (s *Service) Check(ctx context.Context, o Order) (Order, error) {
 	if err := o.Validate(); err != nil {
 		return o, err
 	}
+	if err := s.checkAccount(ctx, o.Account); err != nil {
+		return o, err
+	}
 	pair, err := s.cfg.Open(ctx, o.Source, o.Dest, o.Options)
 	if err != nil {
 		return o, orderError(o, err)
@@ -123,6 +127,20 @@ func (s *Service) Check(ctx context.Context, o Order) (Order, error) {
 		return o, orderError(o, err)
 	}
 	return o, nil
+}
+
+// checkAccount refuses an account that was removed.
+func (s *Service) checkAccount(ctx context.Context, account string) error {
+	st, err := s.cfg.Ledger.Status(ctx, account)
+	if err != nil {
+		s.log.Debug("look at the account", "account", account, "error", err) // its jobs wait, and say why
+		return nil
+	}
+	if st.Removed {
+		return &OrderError{Field: "account", Value: account, Err: errors.New("it was removed"),
+			Hint: fmt.Sprintf("`%s` opens it again", quota.RaiseCommand(account))}
+	}
+	return nil
 }
 
 // orderError gives an error of opening or checking remotes the name of the field that it is about. A context that

@@ -2,7 +2,6 @@ package jobs
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 type pairs struct {
 	open      func(ctx context.Context, source, dest string, opt transfer.Options) (*transfer.Pair, error)
 	transfers int
+	pacer     func(Job) (*pacer, error)
 
 	mu  sync.Mutex
 	all map[string]*openJob
@@ -34,8 +34,8 @@ type openJob struct {
 // pairIdle is how long remotes without use stay open: long enough for the next batch to come.
 const pairIdle = time.Minute
 
-func newPairs(open func(context.Context, string, string, transfer.Options) (*transfer.Pair, error), transfers int) *pairs {
-	return &pairs{open: open, transfers: transfers, all: map[string]*openJob{}}
+func newPairs(s *Service, transfers int) *pairs {
+	return &pairs{open: s.cfg.Open, transfers: transfers, pacer: s.bands.pacer, all: map[string]*openJob{}}
 }
 
 // get returns the open remotes of a job; release must be called when they aren't needed any more.
@@ -47,12 +47,12 @@ func (p *pairs) get(ctx context.Context, j Job) (*openJob, func(), error) {
 		if n == 0 {
 			n = p.transfers
 		}
-		band, err := transfer.ParseBandwidth(j.Order.BwLimit)
+		pace, err := p.pacer(j)
 		if err != nil {
 			p.mu.Unlock()
-			return nil, nil, fmt.Errorf("read --bwlimit: %w", err)
+			return nil, nil, err
 		}
-		o = &openJob{order: j.Order, slots: newSlots(n, time.Now), pace: newPacer(band)}
+		o = &openJob{order: j.Order, slots: newSlots(n, time.Now), pace: pace}
 		p.all[j.ID] = o
 	}
 	o.users++

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"offload/quota"
 	"offload/transfer"
 )
 
@@ -24,15 +25,16 @@ func (s *Service) Plan(ctx context.Context, o Order, progress func(Plan)) (Plan,
 	if err := pair.Check(ctx); err != nil {
 		return Plan{}, orderError(o, err)
 	}
-	st, err := s.cfg.Ledger.Status(ctx, o.Account)
+	b, err := s.newBudget(ctx, o)
 	if err != nil {
 		return Plan{}, err
 	}
-	p := Plan{Source: o.Source, Dest: o.Dest, Quota: PlanQuota{Account: o.Account, Plan: st.Plan, Limit: st.Limit,
-		Available: st.Available, Resets: st.Period.End}, Examples: []FileRecord{}, TooLarge: []FileRecord{}, Warnings: []string{}}
+	p := Plan{Source: o.Source, Dest: o.Dest, Examples: []FileRecord{}, TooLarge: []FileRecord{}, Warnings: []string{}}
 	res, err := pair.Scan(ctx, transfer.ScanOptions{}, func(c transfer.Chunk) error {
 		for i, e := range c.Entries {
+			before := p.Traffic
 			p.add(e, c.Seen[i], o)
+			b.add(&p, e, p.Traffic-before)
 		}
 		if progress != nil {
 			progress(p)
@@ -55,8 +57,7 @@ func (s *Service) Plan(ctx context.Context, o Order, progress func(Plan)) (Plan,
 		p.Warnings = append(p.Warnings, fmt.Sprintf("%s has %s left, and %s are to be copied: the job would wait for space",
 			o.Dest, size(free), size(p.Copy.Bytes)))
 	}
-	p.fit()
-	return p, nil
+	return p, b.compare(ctx, &p)
 }
 
 // add counts one entry.
@@ -83,9 +84,6 @@ func (p *Plan) add(e transfer.Entry, seen transfer.Seen, o Order) {
 	if o.Deletes() {
 		p.Delete.add(n)
 	}
-	if p.Quota.Limit >= 0 && n > p.Quota.Limit && len(p.TooLarge) < planExamples {
-		p.TooLarge = append(p.TooLarge, FileRecord{Path: e.Path, Size: e.Size})
-	}
 }
 
 func (c *PlanCount) add(bytes int64) {
@@ -93,14 +91,87 @@ func (c *PlanCount) add(bytes int64) {
 	c.Bytes += bytes
 }
 
-// fit compares the traffic with the allowance: how many periods it takes, the present one counted. Files that don't
-// divide make it a little more than the bytes say.
-func (p *Plan) fit() {
-	q := &p.Quota
-	switch {
-	case q.Available < 0 || p.Traffic <= q.Available:
-		q.Fits, q.Periods = true, 1
-	case q.Limit > 0:
-		q.Periods = 1 + (p.Traffic-q.Available+q.Limit-1)/q.Limit
+// budget compares a plan with the limits that it would come under.
+type budget struct {
+	s       *Service
+	order   Order
+	work    quota.Work
+	carries int64  // the largest file that all limits allow; negative is any
+	narrow  string // the limit that allows no more
+}
+
+func (s *Service) newBudget(ctx context.Context, o Order) (*budget, error) {
+	b := &budget{s: s, order: o}
+	needs, err := b.needs(ctx)
+	if err != nil {
+		return nil, err
 	}
+	subjects := make([]string, len(needs))
+	for i, n := range needs {
+		subjects[i] = n.Subject
+	}
+	b.carries, b.narrow, err = s.cfg.Ledger.Forecaster().Carries(ctx, subjects...)
+	return b, err
+}
+
+func (b *budget) needs(ctx context.Context) ([]quota.Need, error) {
+	w := b.work
+	if b.order.MaxTransfer > 0 {
+		w = w.AtMost(b.order.MaxTransfer)
+	}
+	return b.s.needs(ctx, Job{Source: b.order.Source, Dest: b.order.Dest, Account: b.order.Account, Order: b.order}, w)
+}
+
+// add counts the traffic of one entry, and names it in the plan where no period would carry it.
+func (b *budget) add(p *Plan, e transfer.Entry, traffic int64) {
+	if e.Verdict != transfer.Pending {
+		return
+	}
+	b.work.Add(traffic)
+	if b.carries < 0 || traffic <= b.carries || len(p.TooLarge) == planExamples {
+		return
+	}
+	p.TooLarge = append(p.TooLarge, FileRecord{Path: e.Path, Size: e.Size, Code: codeTooLarge, Reason: b.remedy(traffic)})
+}
+
+// codeTooLarge marks a file that is larger than a whole period's allowance.
+const codeTooLarge = "too_large"
+
+// remedy says what would carry a file that is too large.
+func (b *budget) remedy(bytes int64) string {
+	if remote, _, ok := quota.ParseSubject(b.narrow); ok {
+		return fmt.Sprintf("only a higher limit of remote %s would carry it", remote)
+	}
+	t, ok := b.s.cfg.Ledger.TierFor(bytes)
+	switch {
+	case !ok:
+		return "no plan would carry it"
+	case t.Limit < 0:
+		return fmt.Sprintf("plan %s (no limit) would carry it", t.Name)
+	}
+	return fmt.Sprintf("plan %s (%s a month) would carry it", t.Name, size(t.Limit))
+}
+
+// compare tells how the plan fits what is left now, and when it would end.
+func (b *budget) compare(ctx context.Context, p *Plan) error {
+	needs, err := b.needs(ctx)
+	if err != nil {
+		return err
+	}
+	caster := b.s.cfg.Ledger.Forecaster()
+	f, err := caster.Forecast(ctx, needs...)
+	if err != nil {
+		return fmt.Errorf("compare the plan with the quota: %w", err)
+	}
+	st, err := caster.Status(ctx, b.order.Account)
+	if err != nil {
+		return fmt.Errorf("compare the plan with the quota: %w", err)
+	}
+	f.AtLeast = !p.Complete
+	if b.order.MaxTransfer > 0 {
+		p.Traffic = min(p.Traffic, b.order.MaxTransfer)
+	}
+	p.Quota = PlanQuota{Account: b.order.Account, Plan: st.Plan, Limit: st.Limit, Available: st.Available,
+		Resets: st.Period.End, Fits: f.Fits, Periods: f.Periods, Forecast: f}
+	return nil
 }

@@ -23,10 +23,11 @@ func (w *worker) purge(ctx context.Context, u *unit, j Job) error {
 		}
 	}
 	if !j.Order.PurgeTrash {
-		w.measure(ctx, u, o.pair, fieldAfterTrash, fieldAfter)
-		return nil
+		return w.measure(ctx, u, o.pair, fieldAfterTrash, fieldAfter)
 	}
-	w.measure(ctx, u, o.pair, fieldAfterTrash)
+	if err := w.measure(ctx, u, o.pair, fieldAfterTrash); err != nil {
+		return err
+	}
 	err = w.s.batches(ctx, u.job, func(b stored) error {
 		if !slices.ContainsFunc(b.done, func(o transfer.Outcome) bool { return o.Source.InTrash() }) {
 			return nil // a listing of the trash is spared
@@ -36,8 +37,7 @@ func (w *worker) purge(ctx context.Context, u *unit, j Job) error {
 	if err != nil {
 		return err
 	}
-	w.measure(ctx, u, o.pair, fieldAfter)
-	return nil
+	return w.measure(ctx, u, o.pair, fieldAfter)
 }
 
 func (w *worker) purgeBatch(ctx context.Context, u *unit, j Job, o *openJob, b stored) error {
@@ -61,7 +61,7 @@ func (w *worker) purgeBatch(ctx context.Context, u *unit, j Job, o *openJob, b s
 		return err
 	}
 	if report.Pending > 0 {
-		return w.notDeleted(ctx, j, report)
+		return w.notDeleted(ctx, u, j, report)
 	}
 	failpoint.At("purge recorded")
 	return w.compact(ctx, u, jr)

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
 )
 
 // Times of the queue and of leases.
@@ -39,33 +41,78 @@ type payload struct {
 // foregroundQueue is served by the one process that runs the job.
 func foregroundQueue(id string) string { return "run-" + id }
 
-// poolQueues are the lanes of the pool with their weights.
+// poolQueues are the lanes of the pool. A worker serves them strictly in this order, the highest number first.
 func poolQueues() map[string]int {
-	return map[string]int{string(High): 6, string(Normal): 3, string(Low): 1}
+	return map[string]int{string(High): 3, string(Normal): 2, string(Low): 1}
 }
 
 // feed sends tasks for the next units of a job, up to the window.
 func (s *Service) feed(ctx context.Context, id string) error {
-	queue, tasks, err := s.scripts.feed(ctx, id, feedWindow)
-	if err != nil {
+	queue, account, tasks, err := s.scripts.feed(ctx, id, feedWindow)
+	if err != nil || len(tasks) == 0 {
 		return err
 	}
-	return s.send(ctx, queue, id, tasks)
-}
-
-// send puts tasks into the queue. A task that is there already counts as sent: its ID is made of job, unit and attempt.
-func (s *Service) send(ctx context.Context, queue, id string, tasks []task) error {
+	if err := s.enter(ctx, queue, account, id); err != nil {
+		return err
+	}
 	for _, t := range tasks {
-		body, err := json.Marshal(payload{payloadVersion, id, t.unit, t.attempt})
-		if err != nil {
-			return fmt.Errorf("make task: %w", err)
-		}
-		_, err = s.tasks.EnqueueContext(ctx, asynq.NewTask(taskType, body),
-			asynq.TaskID(fmt.Sprintf("%s:%s:%d", id, t.unit, t.attempt)), asynq.Queue(queue),
-			asynq.MaxRetry(math.MaxInt32), asynq.Timeout(taskTime))
-		if err != nil && !errors.Is(err, asynq.ErrTaskIDConflict) {
-			return fmt.Errorf("send %s of job %s: %w", t.unit, id, err)
+		if _, err := s.put(ctx, queue, id, t, ""); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// send puts tasks into the queue for units that were sent before or that were taken back from a worker. In the pool a task
+// of the same name may be in the hands of a worker that does another unit with it, or that is gone; where fewer are left to
+// take than there are units, more are sent.
+func (s *Service) send(ctx context.Context, queue, id string, tasks []task) error {
+	if len(tasks) == 0 {
+		return nil
+	}
+	account, err := s.client.HGet(ctx, keysOf(id).job(), "account").Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return fmt.Errorf("read job %s: %w", id, err)
+	}
+	if err := s.enter(ctx, queue, account, id); err != nil {
+		return err
+	}
+	for _, t := range tasks {
+		sent, err := s.put(ctx, queue, id, t, "")
+		if err != nil {
+			return err
+		}
+		if sent || !isLane(queue) {
+			continue
+		}
+		short, err := s.short(ctx, queue, len(tasks))
+		if err != nil {
+			return err
+		}
+		if short {
+			if _, err := s.put(ctx, queue, id, t, ":"+strconv.FormatInt(time.Now().UnixMilli(), 10)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// put puts a task into the queue, unless one of its name is there already. The name is made of job, unit and attempt, so
+// that sending a task twice does nothing.
+func (s *Service) put(ctx context.Context, queue, id string, t task, more string) (bool, error) {
+	body, err := json.Marshal(payload{payloadVersion, id, t.unit, t.attempt})
+	if err != nil {
+		return false, fmt.Errorf("make task: %w", err)
+	}
+	_, err = s.tasks.EnqueueContext(ctx, asynq.NewTask(taskType, body),
+		asynq.TaskID(fmt.Sprintf("%s:%s:%d%s", id, t.unit, t.attempt, more)), asynq.Queue(queue),
+		asynq.MaxRetry(math.MaxInt32), asynq.Timeout(taskTime))
+	if errors.Is(err, asynq.ErrTaskIDConflict) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("send %s of job %s: %w", t.unit, id, err)
+	}
+	return true, nil
 }

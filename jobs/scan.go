@@ -39,7 +39,7 @@ func (w *worker) scan(ctx context.Context, u *unit) error {
 	go func() {
 		defer close(measured)
 		if j.Order.Deletes() && p.count == 0 { // once batches are stored, something may have been deleted
-			w.measure(ctx, u, o.pair, fieldBefore)
+			_ = w.measure(ctx, u, o.pair, fieldBefore) // where no calls are left, the scan finds out too
 		}
 	}()
 	defer func() { <-measured }()
@@ -52,6 +52,11 @@ func (w *worker) scan(ctx context.Context, u *unit) error {
 	})
 	if err == nil {
 		err = p.flush(ctx)
+	}
+	for _, e := range res.Errors { // a folder that no call was left for isn't one that can't be read
+		if err == nil && errors.Is(e, transfer.ErrNoQuota) {
+			err = e
+		}
 	}
 	if err != nil {
 		return w.scanFailed(ctx, u, j, err)
@@ -70,6 +75,7 @@ func (w *worker) scan(ctx context.Context, u *unit) error {
 
 func (w *worker) scanFailed(ctx context.Context, u *unit, j Job, err error) error {
 	switch {
+	case errors.Is(err, transfer.ErrNoQuota): // failed makes the job wait
 	case transfer.NotFound(err):
 		return &finalError{fmt.Errorf("scan %s: %w", j.Source, err)}
 	case transfer.SignInRefused(ctx, err) != "":

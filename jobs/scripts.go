@@ -77,16 +77,27 @@ func (s *scripts) owned(ctx context.Context, name string, h hold, more []string,
 	return state, err
 }
 
+// claim gives a unit to the worker, if the attempt is still its number. Where it isn't, the hold has no fence.
 func (s *scripts) claim(ctx context.Context, id, unit string, attempt int64, worker string, lease time.Duration) (hold, State, error) {
-	fence, state, err := s.verdict(ctx, "claim", id, nil, unit, attempt, worker, lease.Milliseconds())
+	return s.claimed(ctx, id, worker, unit, attempt, worker, lease.Milliseconds(), "")
+}
+
+// claimNext gives the worker the first unit that was sent and that nobody holds, of a job of that lane. Where there is
+// none, the hold has no fence.
+func (s *scripts) claimNext(ctx context.Context, id, lane, worker string, lease time.Duration) (hold, error) {
+	h, _, err := s.claimed(ctx, id, worker, "", 0, worker, lease.Milliseconds(), lane)
+	return h, err
+}
+
+func (s *scripts) claimed(ctx context.Context, id, worker string, args ...any) (hold, State, error) {
+	res, err := s.run(ctx, "claim", id, nil, args...).StringSlice()
 	if err != nil {
-		return hold{}, "", err
+		return hold{}, "", fmt.Errorf("claim work of job %s: %w", id, err)
 	}
-	h := hold{job: id, unit: unit, worker: worker}
-	if fence != 0 {
-		h.fence = strconv.FormatInt(fence, 10)
+	if len(res) != 3 {
+		return hold{}, "", fmt.Errorf("claim work of job %s: unexpected answer %v", id, res)
 	}
-	return h, state, nil
+	return hold{job: id, unit: res[2], worker: worker, fence: res[0]}, State(res[1]), nil
 }
 
 func (s *scripts) renew(ctx context.Context, h hold, lease time.Duration, live string) (State, error) {
@@ -95,12 +106,13 @@ func (s *scripts) renew(ctx context.Context, h hold, lease time.Duration, live s
 
 // giveBack says how a unit is returned unfinished.
 type giveBack struct {
-	parked bool
-	need   int64 // bytes that would let something of it go on
-	wait   bool  // the whole job waits, at once
-	reason Reason
-	until  time.Time // zero where nobody knows
-	err    string
+	parked   bool
+	need     int64         // bytes that would let something of it go on; needTime where only time or a person can help
+	patience time.Duration // how long the job doesn't wait though all is parked, since it may fit again soon
+	wait     bool          // the whole job waits, at once
+	reason   Reason
+	until    time.Time // zero where nobody knows
+	err      string
 }
 
 func (s *scripts) giveback(ctx context.Context, h hold, g giveBack) (State, error) {
@@ -111,7 +123,19 @@ func (s *scripts) giveback(ctx context.Context, h hold, g giveBack) (State, erro
 	if g.wait {
 		wait = "1"
 	}
-	return s.owned(ctx, "giveback", h, nil, h.unit, h.fence, h.worker, where, g.need, string(g.reason), millis(g.until), g.err, wait)
+	return s.owned(ctx, "giveback", h, nil, h.unit, h.fence, h.worker, where, g.need, string(g.reason), millis(g.until), g.err, wait,
+		g.patience.Milliseconds())
+}
+
+// wake makes a job go on that waits for quota, or that has parked units; not where it was woken in vain a moment ago,
+// unless that is to be overlooked.
+func (s *scripts) wake(ctx context.Context, id, by string, anyway bool) error {
+	flag := "0"
+	if anyway {
+		flag = "1"
+	}
+	_, _, err := s.verdict(ctx, "wake", id, nil, by, flag)
+	return err
 }
 
 // transition changes the state of a job from outside; h is the unit that must be held, if any.
@@ -136,17 +160,18 @@ type task struct {
 	attempt int64
 }
 
-// feed takes up to window units of the job that no task was sent for, and tells the queue that they go to.
-func (s *scripts) feed(ctx context.Context, id string, window int) (queue string, tasks []task, err error) {
+// feed takes up to window units of the job that no task was sent for, and tells the queue that they go to and the job's
+// account ("" for a job of an earlier version).
+func (s *scripts) feed(ctx context.Context, id string, window int) (queue, account string, tasks []task, err error) {
 	res, err := s.run(ctx, "feed", id, nil, window).StringSlice()
 	if err != nil {
-		return "", nil, fmt.Errorf("feed job %s: %w", id, err)
+		return "", "", nil, fmt.Errorf("feed job %s: %w", id, err)
 	}
-	if len(res) == 0 {
-		return "", nil, nil
+	if len(res) < 2 {
+		return "", "", nil, nil
 	}
-	tasks, err = parseTasks(res[1:])
-	return res[0], tasks, err
+	tasks, err = parseTasks(res[2:])
+	return res[0], res[1], tasks, err
 }
 
 func parseTasks(pairs []string) ([]task, error) {
@@ -167,10 +192,14 @@ type audited struct {
 	reason     Reason
 	until      time.Time
 	queue      string
-	need       int64 // smallest parked need in bytes; -1 where nothing is parked
+	need       int64 // bytes that would let something go on; -1 where nothing is parked; needTime where no bytes would help
 	owner      string
 	ownerUntil time.Time
-	lost       int64 // units taken back from workers that are gone
+	lost       int64     // units taken back from workers that are gone
+	now        time.Time // by the store's clock
+	unit       string    // the parked one that needs least, "" for none
+	claim      claim     // the unit that has waited longest for quota
+	claimHeld  bool      // a worker holds that unit
 	tasks      []task
 }
 
@@ -183,11 +212,15 @@ func (s *scripts) audit(ctx context.Context, id string, resend time.Duration, de
 	if err != nil {
 		return audited{}, fmt.Errorf("audit job %s: %w", id, err)
 	}
-	if len(res) < 8 {
+	if len(res) < 12 {
 		return audited{}, fmt.Errorf("audit job %s: unexpected answer %v", id, res)
 	}
 	a := audited{state: State(res[0]), reason: Reason(res[1]), until: fromMillis(res[2]), queue: res[3], need: -1,
-		owner: res[5], ownerUntil: fromMillis(res[6]), lost: number(res[7])}
+		owner: res[5], ownerUntil: fromMillis(res[6]), lost: number(res[7]),
+		now: fromMillis(res[8]), unit: res[9], claimHeld: res[11] == "1"}
+	if a.claim, err = parseClaim(res[10]); err != nil {
+		return audited{}, fmt.Errorf("audit job %s: %w", id, err)
+	}
 	if res[4] != "" {
 		need, err := strconv.ParseFloat(res[4], 64)
 		if err != nil {
@@ -195,7 +228,7 @@ func (s *scripts) audit(ctx context.Context, id string, resend time.Duration, de
 		}
 		a.need = int64(need)
 	}
-	a.tasks, err = parseTasks(res[8:])
+	a.tasks, err = parseTasks(res[12:])
 	return a, err
 }
 

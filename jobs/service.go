@@ -39,6 +39,9 @@ type Config struct {
 	Log    *slog.Logger // Defaults to nothing.
 	// Open opens the remotes of a job. Defaults to transfer.Open.
 	Open func(ctx context.Context, source, dest string, opt transfer.Options) (*transfer.Pair, error)
+	// Bandwidth of all jobs of all workers together, in the syntax of --bwlimit, unless SetBandwidth says otherwise. Defaults
+	// to no limit.
+	Bandwidth string
 }
 
 // Service is everything that can be done with jobs, for the command line, the API and the pages alike.
@@ -48,11 +51,14 @@ type Service struct {
 	scripts *scripts
 	codec   *codec
 	tasks   *asynq.Client
+	bands   *bandwidths
+	ring    *ring
 	log     *slog.Logger
 	self    string // this process, as leases name it
 
 	fleetOnce sync.Once // fleet is made when it is first asked for
 	fleet     *fleet
+	gate      *callGate
 }
 
 // New returns a service. It starts nothing.
@@ -74,12 +80,23 @@ func New(cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Service{cfg: cfg, client: cfg.Store.Client(), scripts: sc, codec: c, tasks: asynq.NewClient(cfg.Store),
-		log: cfg.Log, self: processName()}, nil
+	ring, err := newRing(cfg.Store.Client())
+	if err != nil {
+		return nil, err
+	}
+	bands, err := newBandwidths(cfg.Store.Client(), cfg.Log, cfg.Bandwidth)
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{cfg: cfg, client: cfg.Store.Client(), scripts: sc, codec: c, bands: bands, ring: ring, tasks: asynq.NewClient(cfg.Store),
+		log: cfg.Log, self: processName()}
+	s.gate = &callGate{s: s}
+	return s, nil
 }
 
 // Close frees the service's connections; the store stays open.
 func (s *Service) Close() error {
+	s.gate.close()
 	s.codec.close()
 	if err := s.tasks.Close(); err != nil {
 		return fmt.Errorf("close the queue's client: %w", err)
@@ -126,7 +143,7 @@ func (s *Service) enqueue(ctx context.Context, o Order, owner, by string) (Job, 
 	if owner != "" {
 		queue, ownerUntil = foregroundQueue(id), time.Now().Add(ownerSilence).UnixMilli()
 	}
-	if err := s.scripts.run(ctx, "create", id, nil, by, "order", raw, "queue", queue, "ordered", ordered,
+	if err := s.scripts.run(ctx, "create", id, nil, by, "order", raw, "account", o.Account, "queue", queue, "ordered", ordered,
 		"owner", owner, "owner_until", ownerUntil).Err(); err != nil {
 		return Job{}, fmt.Errorf("store job: %w", err)
 	}
@@ -207,7 +224,14 @@ func jobOf(id string, f map[string]string) (Job, error) {
 	if j.Storage, err = storageOf(f); err != nil {
 		return Job{}, fmt.Errorf("read job %s: %w", id, err)
 	}
+	if j.claim, err = parseClaim(f[fieldClaim]); err != nil {
+		return Job{}, fmt.Errorf("read job %s: %w", id, err)
+	}
 	j.Trash = f[fieldTrash] == "1"
+	j.BwLimit = limitText(j.Order.BwLimit)
+	if set, ok := f[fieldBandwidth]; ok {
+		j.BwLimit = limitText(set)
+	}
 	j.Grades = Grades{n("grade_A"), n("grade_B"), n("grade_C"), n("grade_D")}
 	return j, nil
 }

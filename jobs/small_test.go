@@ -265,22 +265,3 @@ func TestInvalidUTF8SurvivesStorage(t *testing.T) {
 		t.Fatalf("the source's spelling became %q, %v", got[0].SourcePath(), err)
 	}
 }
-
-func TestPacerKeepsTheLimit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b, err := transfer.ParseBandwidth("1M")
-		if err != nil {
-			t.Fatal(err)
-		}
-		p := newPacer(b)
-		start := time.Now()
-		for range 40 {
-			if err := p.wait(t.Context(), 256<<10); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if took := time.Since(start); took < 9*time.Second || took > 11*time.Second {
-			t.Errorf("10 MiB at 1 MiB/s took %v", took)
-		}
-	})
-}

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -47,16 +48,23 @@ func storageOf(f map[string]string) (*JobStorage, error) {
 }
 
 // measure asks for the room of the source's account and notes it in the given fields that are still empty. It is no
-// reason for a job to fail: what goes wrong is logged. It returns after measureTime at the latest, whatever the source
-// does.
-func (w *worker) measure(ctx context.Context, u *unit, p *transfer.Pair, fields ...string) {
+// reason for a job to fail: what goes wrong is logged. Only that no API calls are left comes back, since that is waited
+// for. It returns after measureTime at the latest, whatever the source does.
+func (w *worker) measure(ctx context.Context, u *unit, p *transfer.Pair, fields ...string) error {
 	have, err := w.s.client.HMGet(ctx, keysOf(u.job).job(), fields...).Result()
 	if err == nil && !holdsNil(have) {
-		return
+		return nil
 	}
-	if s, ok := w.storage(ctx, u, p); ok {
+	s, ok, err := w.storage(ctx, p)
+	switch {
+	case errors.Is(err, transfer.ErrNoQuota):
+		return err
+	case err != nil:
+		w.log.Warn("measure the storage", "job", u.job, "error", err)
+	case ok:
 		w.note(ctx, u, s, fields...)
 	}
+	return nil
 }
 
 // holdsNil tells whether a field is missing.
@@ -69,7 +77,7 @@ func holdsNil(values []any) bool {
 	return false
 }
 
-func (w *worker) storage(ctx context.Context, u *unit, p *transfer.Pair) (transfer.Storage, bool) {
+func (w *worker) storage(ctx context.Context, p *transfer.Pair) (transfer.Storage, bool, error) {
 	type answer struct {
 		s   transfer.Storage
 		ok  bool
@@ -88,11 +96,7 @@ func (w *worker) storage(ctx context.Context, u *unit, p *transfer.Pair) (transf
 	case <-ctx.Done():
 		a.err = context.Cause(ctx)
 	}
-	if a.err != nil {
-		w.log.Warn("measure the storage", "job", u.job, "error", a.err)
-		return transfer.Storage{}, false
-	}
-	return a.s, a.ok
+	return a.s, a.ok, a.err
 }
 
 // note stores a measurement; the first one stands.

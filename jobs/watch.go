@@ -56,6 +56,13 @@ func (w *watcher) Done(path string) {
 	delete(w.files, path)
 }
 
+// total is how many bytes were read so far.
+func (w *watcher) total() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.read
+}
+
 // found notes how many entries a scan has found.
 func (w *watcher) found(n int64) {
 	w.mu.Lock()

@@ -32,7 +32,6 @@ type worker struct {
 	pairs    *pairs
 	stopping chan struct{} // closed when nothing new may begin
 	failures failures      // of a job in a row
-	patience failures      // how often in a row the reservations of others kept a job back
 }
 
 // RunWorker works until soft is done, then finishes or hands back what has begun and returns when all of it has
@@ -46,7 +45,7 @@ func (s *Service) RunWorker(soft, hard context.Context, o WorkerOptions) error {
 		o.Grace = 8 * time.Second
 	}
 	w := &worker{s: s, opt: o, name: s.self, log: s.log, stopping: make(chan struct{})}
-	w.pairs = newPairs(s.cfg.Open, o.Transfers)
+	w.pairs = newPairs(s, o.Transfers)
 	queues := poolQueues()
 	if o.Job != "" {
 		if err := s.adopt(soft, o.Job, foregroundQueue(o.Job), w.name); err != nil {
@@ -61,6 +60,7 @@ func (s *Service) RunWorker(soft, hard context.Context, o WorkerOptions) error {
 	srv := asynq.NewServer(s.cfg.Store, asynq.Config{
 		Concurrency:              o.Batches,
 		Queues:                   queues,
+		StrictPriority:           true,
 		BaseContext:              func() context.Context { return work },
 		TaskCheckInterval:        50 * time.Millisecond,
 		DelayedTaskCheckInterval: time.Second,
@@ -148,17 +148,18 @@ func (w *worker) handle(ctx context.Context, t *asynq.Task) error {
 	if p.Version > payloadVersion {
 		return fmt.Errorf("task of job %s has version %d: this worker is too old for it", p.Job, p.Version)
 	}
-	asked := time.Now()
-	h, state, err := w.s.scripts.claim(ctx, p.Job, p.Unit, p.Attempt, w.name, leaseTime)
-	if err != nil {
+	queue, _ := asynq.GetQueueName(ctx)
+	return w.serve(ctx, queue, p)
+}
+
+// serve does the unit that a task of the queue is good for, if there is one.
+func (w *worker) serve(ctx context.Context, queue string, p payload) error {
+	h, got, asked, err := w.claim(ctx, queue, p)
+	if err != nil || h.fence == "" {
 		return err
 	}
-	if h.fence == "" {
-		w.log.Debug("task is out of date", "job", p.Job, "unit", p.Unit, "attempt", p.Attempt, "state", state)
-		return nil
-	}
-	w.s.look(ctx, p.Job, lookRunning) // should this process die, somebody notices soon
-	u := &unit{hold: h, w: w, watch: newWatcher(time.Now())}
+	w.s.look(ctx, h.job, lookRunning) // should this process die, somebody notices soon
+	u := &unit{hold: h, turn: got, w: w, watch: newWatcher(time.Now())}
 	u.renewed(asked)
 	ctx, cancel := context.WithCancelCause(ctx)
 	var beats sync.WaitGroup
@@ -167,8 +168,8 @@ func (w *worker) handle(ctx context.Context, t *asynq.Task) error {
 	defer cancel(nil)
 	err = w.do(ctx, u)
 	if errors.Is(err, transfer.ErrFenced) || errors.Is(context.Cause(ctx), transfer.ErrFenced) {
-		w.log.Warn("lost a unit to another worker", "job", h.job, "unit", h.unit)
-		return nil
+		w.log.Warn("lost a unit to another worker, or what it had set aside", "job", h.job, "unit", h.unit)
+		err = transfer.ErrStop // where it still is ours, it is handed back: nobody has to wait for the end of its lease
 	}
 	if err != nil {
 		err = w.failed(ctx, u, err)
@@ -177,6 +178,9 @@ func (w *worker) handle(ctx context.Context, t *asynq.Task) error {
 	}
 	after, done := context.WithTimeout(context.WithoutCancel(ctx), storeWait)
 	defer done()
+	if e := w.s.ring.count(after, &u.turn, u.watch.total()); e != nil {
+		w.log.Warn("count a turn", "job", h.job, "error", e)
+	}
 	if e := w.s.audit(after, h.job); e != nil {
 		w.log.Warn("go on with the job", "job", h.job, "error", e)
 	}
@@ -205,10 +209,12 @@ func (w *worker) do(ctx context.Context, u *unit) (err error) {
 // unit is one unit of work in this worker's hands.
 type unit struct {
 	hold
+	turn    turn // that it was claimed in
 	w       *worker
 	watch   *watcher
 	stopped atomic.Bool               // the job was paused, canceled or waits
 	expires atomic.Pointer[time.Time] // when the work must have stopped unless the lease is renewed
+	served  bool                      // the batch was granted what the job had claimed for it
 }
 
 // held tells whether the unit is surely still this worker's. It looks at the clocks alone, which go on while a process is
@@ -338,6 +344,9 @@ const maxFailures = 10
 // happened too often in a row or can't get better.
 func (w *worker) failed(ctx context.Context, u *unit, cause error) error {
 	var waits *waitError
+	if back, ok := w.outOfQuota(ctx, u, cause); ok { // quota never makes a job fail
+		cause = &waitError{back}
+	}
 	stopped := errors.As(cause, &waits) || errors.Is(cause, transfer.ErrStop) || u.check(ctx) != nil
 	n := 0
 	if !stopped {

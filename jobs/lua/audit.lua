@@ -1,7 +1,8 @@
 -- audit takes units back from workers that are gone, and says which tasks to send (again).
 -- ARGV: 1 ms after which a unit that was sent but not claimed is sent again; then workers known to be dead
--- Result: {state, reason, until, queue, smallest parked need, owner, owner_until,
---          number of units taken back, unit, attempt, unit, attempt, ...}
+-- Result: {state, reason, until, queue, bytes that would let something go on ('' for none), owner, owner_until,
+--          number of units taken back, ms now, parked unit that needs least or '', claim (JSON) or '', '1' where its unit
+--          is held, unit, attempt, unit, attempt, ...}
 local state = field('state')
 local dead, lost, out = {}, 0, {}
 for i = 2, #ARGV do dead[ARGV[i]] = true end
@@ -32,8 +33,15 @@ if runs(state) then
     end
   end
 end
-local need = redis.call('ZRANGE', parked, 0, 0, 'WITHSCORES')
-local head = {state, field('reason'), field('until'), field('queue'), need[2] or '', field('owner'),
-  field('owner_until'), num(lost)}
+advance('maintenance')
+state = field('state')
+local least = redis.call('ZRANGE', parked, 0, 0, 'WITHSCORES')
+local unit, need = least[1] or '', least[2] or ''
+local whole = field('wait_need')
+if state == 'waiting' and whole ~= '' then unit, need = '', whole end
+local claimed = field('claim_unit')
+local busy = claimed ~= '' and redis.call('ZSCORE', lease, claimed) and '1' or '0'
+local head = {state, field('reason'), field('until'), field('queue'), need, field('owner'), field('owner_until'),
+  num(lost), num(now), unit, field('claim'), busy}
 for _, v in ipairs(out) do head[#head + 1] = v end
 return head

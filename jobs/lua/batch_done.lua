@@ -8,6 +8,7 @@ drop(ARGV[1])
 redis.call('SET', KEYS[12], ARGV[4])
 redis.call('DEL', KEYS[11])
 redis.call('HINCRBY', job, 'open', -1)
-redis.call('HDEL', job, 'refusals')
+redis.call('HDEL', job, 'refusals', 'patience')
+if field('claim_unit') == ARGV[1] then unclaim() end
 advance(ARGV[3])
 return {1, field('state')}

@@ -1,16 +1,42 @@
--- claim gives a unit to a worker, under a lease.
--- ARGV: 1 unit, 2 attempt of the task, 3 worker, 4 lease in ms
--- Result: {fence, state}; fence 0 where the task is out of date or the job doesn't run
-local state = field('state')
-if not runs(state) or (ARGV[1] == 'finish' and state ~= 'finishing') or not owns(ARGV[1], ARGV[2]) or not redis.call('ZSCORE', fed, ARGV[1]) then
-  return {'0', state}
+-- claim gives a unit to a worker, under a lease: a certain one, or the first that was sent and that nobody holds.
+-- ARGV: 1 unit, '' for the first, 2 attempt of the task where a unit is given, 3 worker, 4 lease in ms,
+--       5 queue that the job must be in where none is given
+-- Result: {fence, state, unit}; fence '' where the task is out of date, the job doesn't run or has nothing to claim
+local state, unit = field('state'), ARGV[1]
+local none = {'', state, unit}
+if not runs(state) then return none end
+
+-- free tells whether a unit that was sent may be claimed. Nobody holds one without a lease: whoever lost the lease lost
+-- the unit's number with it.
+local function free(name)
+  return (name ~= 'finish' or state == 'finishing') and not redis.call('ZSCORE', lease, name)
 end
-if ARGV[1] == 'scan' and state == 'queued' then
+
+-- first is the one that comes first in the job's order among those that are free.
+local function first()
+  local sent = redis.call('ZRANGE', fed, 0, -1)
+  if #sent == 0 then return nil end
+  local at = redis.call('ZMSCORE', order, unpack(sent))
+  local best, least
+  for i, name in ipairs(sent) do
+    local rank = name == 'scan' and -math.huge or name == 'finish' and math.huge or tonumber(at[i] or '0')
+    if (not best or rank < least or rank == least and name < best) and free(name) then best, least = name, rank end
+  end
+  return best
+end
+
+if unit == '' then
+  unit = field('queue') == ARGV[5] and first()
+  if not unit then return none end
+elseif not owns(unit, ARGV[2]) or not redis.call('ZSCORE', fed, unit) or not free(unit) then
+  return none
+end
+if unit == 'scan' and state == 'queued' then
   move(state, 'scanning', '', '', '', ARGV[3])
   state = 'scanning'
   redis.call('HSETNX', job, 'started', num(now))
 end
-local fence = num(redis.call('HINCRBY', att, ARGV[1], 1))
-redis.call('ZADD', lease, num(now + tonumber(ARGV[4])), ARGV[1])
-redis.call('HSET', holder, ARGV[1], ARGV[3])
-return {fence, state}
+local fence = num(redis.call('HINCRBY', att, unit, 1))
+redis.call('ZADD', lease, num(now + tonumber(ARGV[4])), unit)
+redis.call('HSET', holder, unit, ARGV[3])
+return {fence, state, unit}

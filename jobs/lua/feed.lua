@@ -1,8 +1,8 @@
 -- feed takes the next units out of ready, up to the window, and numbers them.
 -- ARGV: 1 window
--- Result: {queue, unit, attempt, unit, attempt, ...}; {} when the job isn't running
+-- Result: {queue, account, unit, attempt, unit, attempt, ...}; {} when the job isn't running
 if not runs(field('state')) then return {} end
-local out = {field('queue')}
+local out = {field('queue'), field('account')}
 local room = tonumber(ARGV[1]) - redis.call('ZCARD', fed)
 -- An order by size or age needs the whole scan first; the scan itself is the first of all units.
 if field('ordered') == '1' and field('scan_complete') ~= '1' then

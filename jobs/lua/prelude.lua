@@ -70,8 +70,19 @@ local function gather()
   end
 end
 
+-- resumed is the state in which a job that stood still goes on.
+local function resumed()
+  if redis.call('ZSCORE', order, 'finish') then return 'finishing' end
+  if field('scan_complete') == '1' then return 'transferring' end
+  if field('started') ~= '' then return 'scanning' end
+  return 'queued'
+end
+
+-- unclaim drops the job's record of the unit that has waited longest for quota.
+local function unclaim() redis.call('HDEL', job, 'claim', 'claim_unit') end
+
 -- advance moves the job on when a unit has ended: to its finish when nothing is left, to waiting when only parked
--- units are.
+-- units are, unless what keeps them back is soon over ('patience').
 local function advance(by)
   local state = field('state')
   if state ~= 'transferring' then return end
@@ -79,7 +90,9 @@ local function advance(by)
     move(state, 'finishing', '', '', '', by)
     redis.call('ZADD', order, '+inf', 'finish')
     make_ready('finish')
-  elseif redis.call('ZCARD', ready) == 0 and redis.call('ZCARD', fed) == 0 and redis.call('ZCARD', parked) > 0 then
+  elseif redis.call('ZCARD', ready) == 0 and redis.call('ZCARD', fed) == 0 and redis.call('ZCARD', parked) > 0
+    and (tonumber(field('patience')) or 0) <= now then
+    redis.call('HDEL', job, 'wait_need')
     move(state, 'waiting', field('park_reason'), field('park_until'), field('park_error'), by)
   end
 end

@@ -8,17 +8,11 @@ if ARGV[5] ~= '' and not owns(ARGV[5], ARGV[6]) then return {-1, state} end
 if not string.find(ARGV[1], '|' .. state .. '|', 1, true) then return {0, state} end
 local to = ARGV[2]
 if to == 'resume' then
-  if redis.call('ZSCORE', order, 'finish') then
-    to = 'finishing'
-  elseif field('scan_complete') == '1' then
-    to = 'transferring'
-  elseif field('started') ~= '' then
-    to = 'scanning'
-  else
-    to = 'queued'
-  end
+  to = resumed()
+  redis.call('HDEL', job, 'patience')
   gather()
 end
+if to == 'paused' or to == 'canceled' or to == 'failed' then unclaim() end
 if ARGV[5] ~= '' then
   drop(ARGV[5])
   if to == 'failed' then make_ready(ARGV[5]) end -- for a retry
