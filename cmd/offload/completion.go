@@ -79,8 +79,10 @@ func (a *app) complete(root *cli.App, typed []string) {
 	v, positional, flag := walk(root, before)
 	var candidates []string // "word\tdescription"
 	switch {
+	case flag == "remote":
+		candidates = a.remoteCandidates()
 	case flag != "":
-		for _, value := range flagValues(flag) {
+		for _, value := range append(flagValues(flag), a.planValues(flag)...) {
 			candidates = append(candidates, value+"\t")
 		}
 	case strings.HasPrefix(word, "-"):
@@ -155,9 +157,29 @@ func (a *app) argumentCandidates(c *cli.Command, positional int) []string {
 	case "SHELL":
 		return []string{"bash\t", "zsh\t", "fish\t"}
 	case "SRC", "DST", "REMOTE":
-	default:
+		return a.remoteCandidates()
+	}
+	return nil
+}
+
+// planValues are the plans of the settings, for --plan.
+func (a *app) planValues(flag string) []string {
+	if flag != "plan" {
 		return nil
 	}
+	getenv := func(name string) string { v, _ := a.lookup(name); return v }
+	cfg, err := configs.ReadFile(orDefault(getenv("OFFLOAD_CONFIG"), configs.DefaultFile(getenv("HOME"), getenv)), false)
+	if err != nil {
+		return nil // the command itself says what is wrong
+	}
+	var names []string
+	for _, t := range cfg.WithDefaults("").Quota.Tiers {
+		names = append(names, t.Name)
+	}
+	return names
+}
+
+func (a *app) remoteCandidates() []string {
 	if path, ok := a.lookup("RCLONE_CONFIG"); ok {
 		if err := config.SetConfigPath(path); err != nil {
 			return nil

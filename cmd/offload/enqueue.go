@@ -12,7 +12,8 @@ func (a *app) newEnqueue() *cli.Command {
 	return &cli.Command{
 		Name: "enqueue", Usage: "accept a job and print its ID", ArgsUsage: "SRC DST",
 		Description: `Checks the order, stores the job and prints its ID, and nothing else, on stdout. From then on the job is not
-forgotten, whatever is killed. A worker (offload worker, offload up) does it.`,
+forgotten, whatever is killed. A worker (offload worker, offload up) does it. Where the quota has no room for it, stderr
+says so, and when it will have.`,
 		UsageText: `offload enqueue icloud: dropbox:Backup --delete-source verified
 id=$(offload enqueue icloud:Photos nas:photos) && offload jobs watch "$id"`,
 		Flags:  orderFlags(),
@@ -44,6 +45,7 @@ func (a *app) runEnqueue(c *cli.Context) error {
 	if len(others) > 0 {
 		a.note("job %s goes the same way and hasn't ended: what both read counts twice against the quota; `offload jobs cancel %s` ends one of them", others[0].ID, others[0].ID)
 	}
+	a.noteQuota(c.Context, p, job)
 	if n, err := p.jobs.Workers(c.Context); err == nil && n == 0 {
 		a.note("no worker is running; the job begins with %s", startWorker(cfg))
 	}

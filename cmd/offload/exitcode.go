@@ -88,6 +88,7 @@ func explain(err error) (code int, message, hint string) {
 		hinted *hintError
 		order  *jobs.OrderError
 		input  *quota.InputError
+		full   *quota.NoQuotaError
 		file   *configs.FileError
 		field  *configs.FieldError
 	)
@@ -97,6 +98,9 @@ func explain(err error) (code int, message, hint string) {
 		if errors.As(err, &hinted) {
 			hint = hinted.hint
 		}
+	case errors.As(err, &full):
+		// Whatever wraps it says how a remote answered, while it wasn't even asked.
+		return exitWaiting, oneLine(full.Error()), "`offload quota show` says when the allowance begins anew"
 	case errors.As(err, &hinted):
 		hint = hinted.hint
 		if hinted.usage {
@@ -106,6 +110,9 @@ func explain(err error) (code int, message, hint string) {
 		code, hint = exitUsage, orDefault(order.Hint, "`offload run --help` explains "+order.Field)
 		if isNetwork(err) {
 			code = exitFailed // the order may be right: the remote can't be reached now
+		}
+		if errors.Is(err, transfer.ErrNoQuota) {
+			code = exitWaiting // the order may be right: the remote may not be asked now
 		}
 		if transfer.SignInRefused(context.Background(), err) != "" {
 			code = exitWaiting // nothing was accepted; a person has to sign in first
@@ -122,7 +129,7 @@ func explain(err error) (code int, message, hint string) {
 		hint = "`offload jobs watch ID` follows it; `offload jobs cancel ID` ends it"
 	case errors.Is(err, jobs.ErrState):
 		hint = "`offload jobs show ID` shows the job's state"
-	case errors.Is(err, quota.ErrNoQuota):
+	case errors.Is(err, quota.ErrNoQuota), errors.Is(err, transfer.ErrNoQuota):
 		code, hint = exitWaiting, "`offload quota show` says when the allowance begins anew"
 	}
 	message = err.Error()

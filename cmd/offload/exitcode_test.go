@@ -10,6 +10,7 @@ import (
 	"offload/configs"
 	"offload/jobs"
 	"offload/quota"
+	"offload/transfer"
 )
 
 func TestStatusOf(t *testing.T) {
@@ -43,6 +44,8 @@ func TestExplain(t *testing.T) {
 		"state":            {fmt.Errorf("job x: %w", jobs.ErrState), 1, "jobs show"},
 		"running":          {fmt.Errorf("job x: %w", jobs.ErrRunning), 1, "jobs watch"},
 		"no quota":         {fmt.Errorf("x: %w", quota.ErrNoQuota), 4, "quota show"},
+		"no calls left":    {&jobs.OrderError{Field: "source", Hint: "h", Err: fmt.Errorf("list a: %w", transfer.ErrNoQuota)}, 4, "h"},
+		"limit reached":    {failure("no", fmt.Errorf("x: %w", &quota.NoQuotaError{Subject: "anna", Need: 2, Limit: 1})), 4, "quota show"},
 		"interrupted":      {fmt.Errorf("x: %w", errInterrupted), 130, ""},
 		"interrupted hint": {&hintError{err: errInterrupted, hint: "again"}, 130, "again"},
 	}

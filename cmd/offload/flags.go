@@ -38,7 +38,7 @@ func orderFlags() []cli.Flag {
 		text("max-transfer", "read at most `SIZE` in all"),
 		text("max-delete", "delete at most `N` files"),
 		text("priority", "`LANE` of the job: high, normal (default), low"),
-		text("bwlimit", "at most `RATE` bytes a second, rclone's syntax: 2M, or a timetable"),
+		text("bwlimit", "at most `RATE` bytes a second over all workers of the job, rclone's syntax: 2M, or a timetable"),
 		text("window", "work only in this part of the day, such as `22:00-06:00`"),
 		text("transfers", "`N` files at once in one worker; 0 (default) adapts"),
 		text("label", "free `TEXT` to find the job by"),

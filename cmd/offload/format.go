@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/dustin/go-humanize"
 	"golang.org/x/term"
@@ -88,6 +89,32 @@ func shorten(s string, width int) string {
 		return string(r)
 	}
 	return "..." + string(r[len(r)-width+3:])
+}
+
+// lineWidth is the width that text for people is wrapped at.
+const lineWidth = 78
+
+// writeWrapped writes a text in lines that fit a narrow terminal, each behind the indentation. What stands in backquotes
+// stays together, so that it can be copied; what is too long has a line of its own.
+func writeWrapped(w io.Writer, indentation, text string) {
+	line, part := "", ""
+	for _, word := range strings.Fields(text) {
+		if part += word; strings.Count(part, "`")%2 == 1 {
+			part += " "
+			continue
+		}
+		switch {
+		case line == "":
+			line = part
+		case utf8.RuneCountInString(indentation+line+" "+part) > lineWidth:
+			fmt.Fprintln(w, indentation+line)
+			line = part
+		default:
+			line += " " + part
+		}
+		part = ""
+	}
+	fmt.Fprintln(w, indentation+strings.TrimSpace(line+" "+part))
 }
 
 // writeJSON writes the one document that --json promises.

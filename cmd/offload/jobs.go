@@ -13,6 +13,7 @@ import (
 
 	"offload/configs"
 	"offload/jobs"
+	"offload/quota"
 )
 
 // newJobs builds the commands that look at jobs and steer them.
@@ -48,6 +49,7 @@ func (a *app) newJobs() *cli.Command {
 			one("show", "show one job", "", a.runJobsShow),
 			one("watch", "follow a job until it ends or waits", "Shows the job's progress. The exit status is that of the job. Ctrl-C ends the watching, not the job.", a.runJobsWatch),
 			files,
+			a.newJobsSet(),
 			steer("pause", "stop a job after the files that have begun", "", (*jobs.Service).Pause),
 			steer("resume", "go on with a paused or waiting job", "", (*jobs.Service).Resume),
 			steer("cancel", "end a job for good; what was moved stays moved", "", (*jobs.Service).Cancel),
@@ -138,7 +140,13 @@ func (a *app) runJobsList(c *cli.Context) error {
 		a.note("no jobs; `offload run SRC DST` or `offload enqueue SRC DST` makes one")
 		return nil
 	}
-	return writeJobs(a.out, list)
+	if err := writeJobs(a.out, list); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(list, func(j jobs.Job) bool { return j.State == jobs.Waiting && j.Error != "" }) {
+		a.note("`offload jobs show ID` says what a waiting job waits for, and what helps")
+	}
+	return nil
 }
 
 // listJobs reads as many pages as the limit needs.
@@ -157,6 +165,22 @@ func listJobs(ctx context.Context, s *jobs.Service, o jobs.ListOptions) ([]jobs.
 	}
 }
 
+// eachJob calls visit for every job that the options choose.
+func eachJob(ctx context.Context, p *parts, o jobs.ListOptions, visit func(jobs.Job)) error {
+	for o.Limit = 200; ; {
+		page, next, err := p.jobs.List(ctx, o)
+		if err != nil {
+			return fmt.Errorf("list the jobs: %w", err)
+		}
+		for _, j := range page {
+			visit(j)
+		}
+		if o.Cursor = next; next == "" {
+			return nil
+		}
+	}
+}
+
 func writeJobs(w io.Writer, list []jobs.Job) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "ID\tSTATE\tFROM -> TO\tFILES\tBYTES\tAGE")
@@ -172,10 +196,52 @@ func (a *app) runJobsShow(c *cli.Context, p *parts, id string) error {
 	if err != nil {
 		return err
 	}
+	if !c.Bool("json") {
+		return a.writeSummary(c.Context, p, job)
+	}
+	return writeJSON(a.out, shownJob{job, forecastOf(c.Context, p, job)})
+}
+
+// shownJob is the document of `jobs show --json`: the job, and when it will have ended while it hasn't.
+type shownJob struct {
+	jobs.Job
+	Forecast *quota.Forecast `json:"forecast,omitempty"`
+}
+
+func (a *app) newJobsSet() *cli.Command {
+	return &cli.Command{
+		Name: "set", Usage: "change the bandwidth of an unfinished job, also while it runs", ArgsUsage: "ID",
+		Description: "The limit holds over all workers of the job, within two seconds; that of all jobs together (`offload quota set --bwlimit`) holds beside it.",
+		UsageText:   "offload jobs set 01KB3Q7W5T --bwlimit 2M\noffload jobs set 01KB3Q7W5T --bwlimit off",
+		Flags: []cli.Flag{&cli.StringFlag{Name: "bwlimit",
+			Usage: "at most `RATE` bytes a second, rclone's syntax: 2M, a timetable, off, or default (what the job was ordered with)"}},
+		Action: func(c *cli.Context) error {
+			id := c.Args().First()
+			if err := checkID(id); err != nil {
+				return err
+			}
+			if !c.IsSet("bwlimit") {
+				return usageError("add --bwlimit RATE", "there is nothing to set for job %s", strings.ToUpper(id))
+			}
+			text, err := bandwidthFlag(c)
+			if err != nil {
+				return err
+			}
+			return a.withJob(c, func(c *cli.Context, p *parts, id string) error { return a.runJobsSet(c, p, id, text) })
+		},
+	}
+}
+
+func (a *app) runJobsSet(c *cli.Context, p *parts, id, bandwidth string) error {
+	job, err := p.jobs.SetJobBandwidth(c.Context, id, bandwidth)
+	if err != nil {
+		return err
+	}
 	if c.Bool("json") {
 		return writeJSON(a.out, job)
 	}
-	return a.writeSummary(c.Context, p, job)
+	fmt.Fprintf(a.out, "%s bandwidth: %s\n", job.ID, bandwidthWords(job.BwLimit))
+	return nil
 }
 
 func (a *app) steerJob(c *cli.Context, p *parts, id string, verb func(*jobs.Service, context.Context, string) (jobs.Job, error)) error {

@@ -22,7 +22,8 @@ func (p *parts) opener() transfer.Opener {
 			// Only files of unknown length need it; what can't be spooled fails with the same cause.
 			p.log.Warn("prepare the spool folder", "dir", dir, "error", err)
 		}
-		p.openerMade = transfer.Opener{Backends: ownBackends(p.jobs.Fleet(), p.log), Spool: dir}
+		p.openerMade = transfer.Opener{Backends: ownBackends(p.jobs.Fleet(), p.log), Spool: dir,
+			Calls: transfer.InstallCallGate(p.jobs.CallGate())}
 	})
 	return p.openerMade
 }

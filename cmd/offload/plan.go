@@ -15,7 +15,7 @@ func (a *app) newPlan() *cli.Command {
 	return &cli.Command{
 		Name: "plan", Usage: "say what a job would do; nothing is changed", ArgsUsage: "SRC DST",
 		Description: `Scans SRC against DST and says how many files and bytes would be copied, compared, deleted and set aside, and
-whether the account's quota carries it. No job is made and no file is touched.`,
+whether the quota carries it now or how long it takes. No job is made and no file is touched.`,
 		UsageText: `offload plan icloud: dropbox:Backup --delete-source verified
 offload plan /home/anna nas:anna --exclude '*.tmp' --json`,
 		Flags:  orderFlags(),
@@ -76,14 +76,14 @@ func writePlan(w io.Writer, p jobs.Plan, order jobs.Order) {
 	if p.Excluded.Files > 0 {
 		line("excluded", p.Excluded, " by the filters")
 	}
-	fmt.Fprintf(w, "  %-10s at most %s\n\n%s\n", "traffic", size(p.Traffic), planQuota(p))
+	fmt.Fprintf(w, "  %-10s at most %s\n\n", "traffic", size(p.Traffic))
+	writePlanQuota(w, p)
 	t := &tally{}
 	for _, r := range p.Examples {
 		r.Result = transfer.SetAside
 		t.aside = addTo(t.aside, r)
 	}
 	writeGroups(w, "Set aside (the first hundred):", t.aside)
-	writeTooLarge(w, p.TooLarge)
 	if !p.Complete {
 		fmt.Fprintln(w, "\nSome folders couldn't be listed, so this plan lacks their files.")
 	}
@@ -95,27 +95,18 @@ func writePlan(w io.Writer, p jobs.Plan, order jobs.Order) {
 	}
 }
 
-func planQuota(p jobs.Plan) string {
-	q := p.Quota
-	name := fmt.Sprintf("Quota: account %s, plan %s: ", q.Account, q.Plan)
-	switch {
-	case q.Limit < 0:
-		return name + "no limit"
-	case q.Fits:
-		return name + fmt.Sprintf("%s left of %s; the job fits", size(q.Available), size(q.Limit))
-	case q.Periods > 0:
-		return name + fmt.Sprintf("%s left of %s; the job takes %s (the next begins %s)",
-			size(q.Available), size(q.Limit), count(q.Periods, "period"), moment(q.Resets))
-	}
-	return name + fmt.Sprintf("%s left of %s; the job doesn't fit, and won't with this plan", size(q.Available), size(q.Limit))
-}
-
-func writeTooLarge(w io.Writer, files []jobs.FileRecord) {
-	if len(files) == 0 {
+// writePlanQuota says how the plan fits the allowance, and which files never will.
+func writePlanQuota(w io.Writer, p jobs.Plan) {
+	writeWrapped(w, "", fmt.Sprintf("Quota (account %s): %s", p.Quota.Account, p.Quota.Forecast.Sentence()))
+	if len(p.TooLarge) == 0 {
 		return
 	}
-	fmt.Fprintln(w, "\nLarger than a whole month's allowance (a larger plan would carry them):")
-	for _, r := range files {
-		fmt.Fprintf(w, "  %s, %s\n", printable(r.Path), size(r.Size))
+	title := "Too large to be moved"
+	if more := p.Quota.Forecast.TooLarge - int64(len(p.TooLarge)); more > 0 {
+		title += fmt.Sprintf(" (and %d more)", more)
+	}
+	fmt.Fprintf(w, "\n%s:\n", title)
+	for _, r := range p.TooLarge {
+		fmt.Fprintf(w, "  %s, %s: %s\n", printable(r.Path), size(r.Size), oneLine(r.Reason))
 	}
 }

@@ -62,20 +62,12 @@ func waitingJobs(ctx context.Context, p *parts) (map[string]int, error) {
 	if p == nil {
 		return waits, nil
 	}
-	for o := (jobs.ListOptions{States: []jobs.State{jobs.Waiting}, Limit: 200}); ; {
-		page, next, err := p.jobs.List(ctx, o)
-		if err != nil {
-			return nil, fmt.Errorf("look for jobs that wait for a sign-in: %w", err)
+	err := eachJob(ctx, p, jobs.ListOptions{States: []jobs.State{jobs.Waiting}}, func(j jobs.Job) {
+		if name := j.SignInRemote(); name != "" {
+			waits[name]++
 		}
-		for _, j := range page {
-			if name := j.SignInRemote(); name != "" {
-				waits[name]++
-			}
-		}
-		if o.Cursor = next; next == "" {
-			return waits, nil
-		}
-	}
+	})
+	return waits, err
 }
 
 // trustInfo is how long a sign-in is still trusted.

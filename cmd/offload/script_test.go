@@ -26,6 +26,7 @@ import (
 //	wait-file FILE                  wait until it exists
 //	kill9 NAME                      kill it
 //	size FILE BYTES                 make a file of so many bytes
+//	sparse FILE BYTES               make a file of so many bytes that takes no room on disk
 func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	spawned := &registry{}
 	spawn := func(ts *testscript.TestScript, neg bool, args []string) { cmdSpawn(spawned, ts, neg, args) }
@@ -39,7 +40,7 @@ func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		<-b.done
 	}
 	return map[string]func(*testscript.TestScript, bool, []string){
-		"status": cmdStatus, "json": cmdJSON, "wait-json": cmdWaitJSON, "size": cmdSize, "wait-file": cmdWaitFile, "id": cmdID, "spawn": spawn, "end": end, "kill9": kill,
+		"status": cmdStatus, "json": cmdJSON, "wait-json": cmdWaitJSON, "size": cmdSize, "sparse": cmdSparse, "wait-file": cmdWaitFile, "id": cmdID, "spawn": spawn, "end": end, "kill9": kill,
 	}
 }
 
@@ -186,6 +187,17 @@ func cmdSize(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	line := []byte(args[0] + " is what this file holds\n")
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), bytes.Repeat(line, n/len(line)+1)[:n], 0o600))
+}
+
+// cmdSparse makes files that are only large to look at, for commands that read none of it.
+func cmdSparse(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: sparse FILE BYTES")
+	}
+	n, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), nil, 0o600))
+	ts.Check(os.Truncate(ts.MkAbs(args[0]), n))
 }
 
 // background is a command that runs beside the script.

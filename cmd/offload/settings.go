@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -51,7 +52,7 @@ func (a *app) settings(c *cli.Context, defaultLevel string) (configs.Config, *sl
 		return cfg, nil, usageError("name a folder with --data", "there is no home folder (HOME is empty) to keep data in")
 	}
 	cfg = cfg.WithDefaults(dataDir)
-	if err := cfg.Validate(); err != nil {
+	if err := errors.Join(cfg.Validate(), checkFleetBandwidth(cfg)); err != nil {
 		return cfg, nil, err
 	}
 	if cfg.Data, err = absoluteDir(cfg.Data); err != nil {
@@ -60,6 +61,15 @@ func (a *app) settings(c *cli.Context, defaultLevel string) (configs.Config, *sl
 	log := newLog(a.err, orDefault(cfg.Log.Level, defaultLevel), cfg.Log.Format)
 	log.Debug("settings", "settings", cfg)
 	return cfg, log, nil
+}
+
+// open reads the settings of a command that only looks at the store or changes it, and opens what they name.
+func (a *app) open(c *cli.Context) (*parts, error) {
+	cfg, log, err := a.settings(c, "warn")
+	if err != nil {
+		return nil, err
+	}
+	return open(c.Context, cfg, log)
 }
 
 func newLog(w io.Writer, level, format string) *slog.Logger {

@@ -89,10 +89,15 @@ func (a *app) writeSummary(ctx context.Context, p *parts, job jobs.Job) error {
 	if err != nil {
 		p.log.Warn("read the quota", "account", job.Account, "error", err)
 	} else {
-		fmt.Fprintf(w, "\n%s\n", quotaLine(st))
+		fmt.Fprintln(w)
+		writeWrapped(w, "", quotaLine(st))
 	}
-	if next := nextStep(job, t); next != "" {
-		fmt.Fprintf(w, "Next: %s\n", next)
+	forecast := forecastOf(ctx, p, job)
+	if forecast != nil {
+		writeWrapped(w, "", "Forecast: "+forecastWords(*forecast))
+	}
+	if next := nextStep(job, t, forecast, a.goesOn(ctx, p)); next != "" {
+		writeWrapped(w, "", "Next: "+next)
 	}
 	return nil
 }
@@ -142,8 +147,17 @@ func writeCounts(w io.Writer, job jobs.Job) {
 	if b.Wasted > 0 {
 		line("wasted", "%s read in vain by attempts that failed", size(b.Wasted))
 	}
+	if job.BwLimit != "" && !job.State.Terminal() {
+		line("bandwidth", "%s", bandwidthWords(job.BwLimit))
+	}
 	if job.Error != "" {
-		line("error", "%s", oneLine(job.Error))
+		if job.State == jobs.Waiting { // nothing has failed
+			var text strings.Builder
+			writeWrapped(&text, strings.Repeat(" ", 13), oneLine(job.Error))
+			line("why", "%s", strings.TrimSpace(text.String()))
+		} else {
+			line("error", "%s", oneLine(job.Error))
+		}
 	}
 	writeStorage(w, job)
 }
@@ -176,22 +190,63 @@ func writeGroups(w io.Writer, title string, groups []*group) {
 
 // quotaLine is the allowance of an account in one line.
 func quotaLine(st quota.Status) string {
-	if st.Limit < 0 {
-		return fmt.Sprintf("Quota: account %s, plan %s: %s moved this month, no limit", st.Account, st.Plan, size(st.Used))
+	if st.Why != "" {
+		return fmt.Sprintf("Quota: account %s is closed; the %s that it used stay counted until %s", st.Account, size(st.Used), dayIn(st.Period.End, st.TimeZone))
 	}
-	line := fmt.Sprintf("Quota: account %s, plan %s: %s of %s used, %s left until %s",
-		st.Account, st.Plan, size(st.Used), size(st.Limit), size(st.Available), st.Period.End.UTC().Format("2006-01-02 15:04 UTC"))
+	plan := planName(st)
+	if plan != ownLimit {
+		plan = "plan " + plan
+	}
+	if st.Limit < 0 {
+		return fmt.Sprintf("Quota: account %s, %s: %s moved this month, no limit", st.Account, plan, size(st.Used))
+	}
+	line := fmt.Sprintf("Quota: account %s, %s: %s of %s used, %s left until %s",
+		st.Account, plan, size(st.Used), size(st.Limit), size(st.Available), dayIn(st.Period.End, st.TimeZone))
 	if st.Reserved > 0 {
 		line += fmt.Sprintf(" (%s set aside for files in progress)", size(st.Reserved))
 	}
 	return line
 }
 
+// ownLimit stands in the place of the plan where an account has a limit of its own.
+const ownLimit = "own limit"
+
+// planName is what an account's limit comes from.
+func planName(st quota.Status) string {
+	if st.OwnLimit {
+		return ownLimit
+	}
+	return st.Plan
+}
+
+// goesOn says who goes on with a waiting job once it may.
+func (a *app) goesOn(ctx context.Context, p *parts) string {
+	if n, err := p.jobs.Workers(ctx); err == nil && n > 0 {
+		return "the job goes on by itself then"
+	}
+	return startWorker(p.cfg) + " goes on with the job then, or the same command again"
+}
+
+// quotaStep is what helps a job that waits for quota. goesOn says who goes on with it then.
+func quotaStep(job jobs.Job, f *quota.Forecast, goesOn string) string {
+	switch {
+	case f != nil && f.Closed != "":
+		return fmt.Sprintf("`%s` opens the account again; %s", raiseCommand(job.Account), goesOn)
+	case f != nil && f.Bytes == 0 && f.TooLarge > 0: // no reset helps
+		return fmt.Sprintf("`%s` gives more room; %s", raiseCommand(f.TooLargeSubject), goesOn)
+	case f != nil && f.WaitUntil == nil && job.Until != nil: // no limit of ours is in the way: the remote's own one is
+		return fmt.Sprintf("wait, until %s at the latest; %s", moment(*job.Until), goesOn)
+	case f != nil:
+		return fmt.Sprintf("`%s` gives more room, and so does the reset; %s", raiseCommand(f.Subject), goesOn)
+	}
+	return fmt.Sprintf("`%s` gives more room, and so does the reset; %s", raiseCommand(job.Account), goesOn)
+}
+
 // nextStep is the command that goes on from here, "" where all is done.
-func nextStep(job jobs.Job, t *tally) string {
+func nextStep(job jobs.Job, t *tally, forecast *quota.Forecast, goesOn string) string {
 	switch {
 	case job.State == jobs.Waiting && job.Reason == jobs.ReasonQuota:
-		return fmt.Sprintf("`offload quota set --account %s --plan PLAN` gives more room; after that, or at the reset, run the same command again", job.Account)
+		return quotaStep(job, forecast, goesOn)
 	case job.SignInRemote() != "":
 		return fmt.Sprintf("`offload remotes reconnect %s` signs in again; the job goes on then, or with the same command again", job.SignInRemote())
 	case job.State == jobs.Waiting && job.Reason == jobs.ReasonSpace:

@@ -46,7 +46,7 @@ func open(ctx context.Context, cfg configs.Config, log *slog.Logger) (*parts, er
 	if p.ledger, err = quota.New(p.store.Client(), quotaConfig(cfg, log)); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
-	if p.jobs, err = jobs.New(jobs.Config{Store: p.store, Ledger: p.ledger, Log: log, Open: p.openPair}); err != nil {
+	if p.jobs, err = jobs.New(jobs.Config{Store: p.store, Ledger: p.ledger, Log: log, Open: p.openPair, Bandwidth: cfg.Quota.BwLimit}); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
@@ -78,8 +78,17 @@ func quotaConfig(cfg configs.Config, log *slog.Logger) quota.Config {
 	for i, t := range cfg.Quota.Tiers {
 		tiers[i] = quota.Tier{Name: t.Name, Limit: int64(t.Limit)}
 	}
+	accounts := map[string]quota.AccountSettings{}
+	for name, acc := range cfg.Quota.Accounts {
+		accounts[name] = quota.AccountSettings{Plan: acc.Plan, Limit: int64(acc.Limit), AnchorDay: acc.AnchorDay, TimeZone: acc.TimeZone}
+	}
+	remotes := map[string]quota.RemoteLimits{}
+	for name, r := range cfg.Quota.Remotes {
+		// To the ledger 0 is no limit.
+		remotes[name] = quota.RemoteLimits{PerDay: max(0, int64(r.PerDay)), PerMonth: max(0, int64(r.PerMonth)), Calls: max(0, int64(r.CallsPerMonth))}
+	}
 	return quota.Config{
-		Tiers: tiers, DefaultTier: cfg.Quota.DefaultTier,
+		Accounts: accounts, Remotes: remotes, Tiers: tiers, DefaultTier: cfg.Quota.DefaultTier,
 		AnchorDay: cfg.Quota.AnchorDay, TimeZone: cfg.Quota.TimeZone, Log: log,
 	}
 }
@@ -91,6 +100,7 @@ func (p *parts) Close() error {
 		p.remotes.Attach(nil) // it reads from the store
 	}
 	if p.jobs != nil {
+		p.openerMade.Calls.Remove()
 		errs = append(errs, p.jobs.Close())
 	}
 	return errors.Join(append(errs, p.store.Close())...)
