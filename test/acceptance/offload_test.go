@@ -106,7 +106,13 @@ func (c cli) only() job {
 // quota returns the account's quota.
 func (c cli) quota() quota {
 	c.w.t.Helper()
-	return decode[quota](c.w.t, c.run(0, "quota", "show", "--account", "default", "--json"))
+	return c.quotaOf("default")
+}
+
+// quotaOf returns the quota of an account.
+func (c cli) quotaOf(account string) quota {
+	c.w.t.Helper()
+	return decode[quota](c.w.t, c.run(0, "quota", "show", "--account", account, "--json"))
 }
 
 // await polls a job until ok says true.

@@ -3,6 +3,7 @@ package acceptance
 import (
 	"context"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -24,6 +25,7 @@ type proxy struct {
 	served  int64            // body bytes of all downloads
 	open    map[string]int64 // downloads that run now, by path, with the bytes served so far
 	deletes map[string]int   // deletions asked for, by path
+	breaks  breaks
 }
 
 // newProxy starts a proxy before target.
@@ -44,11 +46,12 @@ func newProxy(t testing.TB, target string, rate int64) *proxy {
 		Transport:      transport,
 		FlushInterval:  -1, // a paced byte is sent at once
 		ModifyResponse: p.watch,
+		ErrorLog:       slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // of downloads that are broken off
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
 			w.WriteHeader(http.StatusBadGateway) // the client went away, or the server did: the test will see
 		},
 	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodDelete {
 			p.mu.Lock()
 			p.deletes[r.URL.Path]++
@@ -59,6 +62,8 @@ func newProxy(t testing.TB, target string, rate int64) *proxy {
 			forward.ServeHTTP(w, r)
 		}
 	}))
+	server.Config.ConnContext = withConn
+	server.Start()
 	t.Cleanup(func() {
 		p.setRate(0)
 		server.CloseClientConnections()
@@ -72,7 +77,8 @@ func newProxy(t testing.TB, target string, rate int64) *proxy {
 // watch wraps the body of a download.
 func (p *proxy) watch(r *http.Response) error {
 	if r.Request.Method == http.MethodGet {
-		r.Body = &pacedBody{ReadCloser: r.Body, proxy: p, ctx: r.Request.Context(), path: r.Request.URL.Path}
+		r.Body = &pacedBody{ReadCloser: r.Body, proxy: p, ctx: r.Request.Context(), path: r.Request.URL.Path,
+			until: p.breakAt(r)}
 	}
 	return nil
 }
@@ -133,11 +139,20 @@ type pacedBody struct {
 	proxy *proxy
 	ctx   context.Context
 	path  string
+	until int64 // bytes until the connection breaks; 0 is never
+	n     int64 // bytes so far
 }
 
 // Read hands on at most 32 KiB at a time, at the proxy's pace.
 func (b *pacedBody) Read(buf []byte) (int, error) {
+	if b.until > 0 {
+		if b.n >= b.until {
+			return 0, b.proxy.breakOff(b.ctx)
+		}
+		buf = buf[:min(int64(len(buf)), b.until-b.n)]
+	}
 	n, err := b.ReadCloser.Read(buf[:min(len(buf), 32<<10)])
+	b.n += int64(n)
 	if !wait(b.ctx, b.proxy.count(b.path, n)) {
 		return 0, b.ctx.Err()
 	}

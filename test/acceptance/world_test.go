@@ -95,8 +95,8 @@ func (w *world) startS3(gateway string) {
 	w.t.Fatal("versitygw didn't start")
 }
 
-// redis starts a server with an append-only file and returns its URL.
-func (w *world) redis() string {
+// redis starts a server with an append-only file, with more in its environment, and returns its URL.
+func (w *world) redis(env ...string) string {
 	w.t.Helper()
 	server := tool(w.t, "redis-server", "OFFLOAD_TEST_REDIS")
 	dir, err := os.MkdirTemp("", "redis-") // a socket's path must be short
@@ -105,8 +105,10 @@ func (w *world) redis() string {
 	}
 	w.t.Cleanup(func() { os.RemoveAll(dir) })
 	socket := filepath.Join(dir, "s")
-	p := start(w.t, "redis-server", exec.Command(server, "--port", "0", "--unixsocket", socket, "--dir", dir,
-		"--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction"))
+	cmd := exec.Command(server, "--port", "0", "--unixsocket", socket, "--dir", dir,
+		"--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction")
+	cmd.Env = append(os.Environ(), env...)
+	p := start(w.t, "redis-server", cmd)
 	eventually(w.t, 30*time.Second, "redis-server to listen", func() bool { return answers("unix", socket) || !p.running() })
 	return "unix://" + socket
 }
