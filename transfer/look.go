@@ -63,10 +63,11 @@ func newLookup(f, eye fs.Fs, paths []string, held map[string]int) *lookup {
 	return l
 }
 
-// worthListing weighs wanted calls for one file each against a listing in pages of about a thousand.
+// worthListing weighs wanted calls for one file each against a listing in pages of about a thousand. Where asking lists
+// anyway, a listing tells two files of one name apart, and asking for it doesn't.
 func worthListing(wanted, held int, known bool, t traits) bool {
 	if t.looksByListing {
-		return wanted > 1
+		return true
 	}
 	return known && held >= 0 && held <= maxListed && wanted > 1+held/500
 }

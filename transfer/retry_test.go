@@ -103,7 +103,7 @@ func TestWorthListing(t *testing.T) {
 	}{
 		{1, 1, true, traits{}, false}, {2, 2, true, traits{}, true}, {2, 0, false, traits{}, false},
 		{2, 600, true, traits{}, false}, {500, maxListed, true, traits{}, true}, {500, maxListed + 1, true, traits{}, false},
-		{2, -1, true, traits{}, false}, {2, 0, false, traits{looksByListing: true}, true}, {1, 1, true, traits{looksByListing: true}, false},
+		{2, -1, true, traits{}, false}, {2, 0, false, traits{looksByListing: true}, true}, {1, 1, true, traits{looksByListing: true}, true},
 	} {
 		if got := worthListing(c.wanted, c.held, c.known, c.of); got != c.want {
 			t.Errorf("worthListing(%d, %d, %v, %+v) = %v", c.wanted, c.held, c.known, c.of, got)
