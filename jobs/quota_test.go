@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -134,7 +135,7 @@ func TestALargeFileIsNotStarved(t *testing.T) {
 			j, err := w.svc.Get(t.Context(), film)
 			return err == nil && j.claim.Need == 90_000 && len(j.claim.Since) == 1
 		})
-		w.renewed(film, month(2).Add(-30*time.Second))
+		w.renewed(month(2).Add(-30*time.Second), small, film)
 		w.goTo(month(2))
 		w.completed(film, 1)
 		w.waits(small, 110)
@@ -142,26 +143,28 @@ func TestALargeFileIsNotStarved(t *testing.T) {
 	})
 }
 
-// renewed sets the clock and waits until the job's claim was renewed after that: a clock that jumps makes the ledger
-// forget claims.
-func (w *quotaWorld) renewed(job string, at time.Time) {
+// renewed sets the clock and waits until the claims of these jobs were renewed after that: a clock that jumps makes the
+// ledger forget claims.
+func (w *quotaWorld) renewed(at time.Time, jobs ...string) {
 	w.t.Helper()
 	w.goTo(at)
-	until(w.t, "the claim is renewed", func() bool {
+	until(w.t, "the claims are renewed", func() bool {
 		all, err := w.store.Client().HGetAll(w.t.Context(), "offload:{q:anna}:claims").Result()
 		if err != nil {
 			w.t.Fatal(err)
 		}
+		found := 0
 		for id, text := range all {
 			var need, since, renewed int64
 			if _, err := fmt.Sscan(text, &need, &since, &renewed); err != nil {
 				w.t.Fatal(err)
 			}
-			if strings.HasPrefix(id, job) && renewed >= at.UnixMilli() {
-				return true
+			job, _, _ := strings.Cut(id, ":")
+			if slices.Contains(jobs, job) && need > 0 && renewed >= at.UnixMilli() {
+				found++
 			}
 		}
-		return false
+		return found == len(jobs)
 	})
 }
 

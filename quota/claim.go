@@ -22,7 +22,8 @@ const claimLife = time.Minute
 // Claim keeps or renews a claim; it is forgotten a minute after its last renewal. From the period after Since on, the
 // claim goes before all reservations of others: they are granted only what is left beside it, unless the claim can't
 // fit this period (Need > limit - used, less the older claims). So small files go first at first, and no large one
-// starves. Of more than 64 claims the oldest are kept.
+// starves. Of more than 64 claims the oldest are kept. One that was granted is not taken up again for a minute, unless Since
+// is later: whoever renews it hasn't heard of the grant yet.
 func (l *Ledger) Claim(ctx context.Context, subject string, c Claim) error {
 	if err := errors.Join(checkSubject(subject), checkBytes("need", c.Need)); err != nil {
 		return err
@@ -40,12 +41,12 @@ func (l *Ledger) Claim(ctx context.Context, subject string, c Claim) error {
 	return nil
 }
 
-// Unclaim drops a claim; granting its need to a pool of its Claimant does so too.
+// Unclaim drops a claim, for a minute at least; granting its need to a pool of its Claimant does so too.
 func (l *Ledger) Unclaim(ctx context.Context, subject, id string) error {
 	if err := checkSubject(subject); err != nil {
 		return err
 	}
-	if err := l.client.HDel(ctx, keys(subject)[4], id).Err(); err != nil {
+	if err := l.scripts.unclaim.Run(ctx, l.client, keys(subject), id).Err(); err != nil {
 		return fmt.Errorf("drop a claim to quota of %s: %w", title(subject), err)
 	}
 	return nil
@@ -76,7 +77,7 @@ func parseClaims(rows []string, now, start time.Time) ([]storedClaim, error) {
 		if _, err := fmt.Sscan(row[1], &c.need, &c.since, &renewed); err != nil {
 			return nil, fmt.Errorf("claim %s is %q: %w", c.id, row[1], err)
 		}
-		if age := now.Sub(time.UnixMilli(renewed)).Abs(); age < claimLife && c.since < millis(start) {
+		if age := now.Sub(time.UnixMilli(renewed)).Abs(); c.need > 0 && age < claimLife && c.since < millis(start) {
 			list = append(list, c)
 		}
 	}

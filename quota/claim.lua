@@ -3,18 +3,23 @@
 --
 -- KEYS: see common.lua
 -- ARGV: 1 claim  2 need  3 since
--- Result: 1 kept, 0 there are 64 older ones
+-- Result: 1 kept, 0 there are 64 older ones, or it was granted or dropped within the last minute: whoever renews it hasn't heard yet
 
 local MOST = 64
 local now = clock()
+local had = redis.call('HGET', CLAIMS, ARGV[1])
+if had then
+  local c = claim(had)
+  if c.need == 0 and c.since >= tonumber(ARGV[3]) and alive(now, c.renewed) then return 0 end
+end
 local rows, list = redis.call('HGETALL', CLAIMS), {}
 for i = 1, #rows, 2 do
   local c = claim(rows[i + 1])
   c.id = rows[i]
-  if c.id ~= ARGV[1] and alive(now, c.renewed) then
-    list[#list + 1] = c
-  else
+  if c.id == ARGV[1] or not alive(now, c.renewed) then
     redis.call('HDEL', CLAIMS, c.id)
+  elseif c.need > 0 then
+    list[#list + 1] = c
   end
 end
 list[#list + 1] = { id = ARGV[1], since = tonumber(ARGV[3]) }

@@ -97,18 +97,22 @@ func TestClaimEndsWithItsGrant(t *testing.T) {
 		if !r.takes("a", 600) {
 			t.Error("the claim wasn't granted")
 		}
-		if n := r.client.HLen(ctx, keys("anna")[4]).Val(); n != 0 {
-			t.Errorf("%d claims are left", n)
-		}
+		r.carries("b", 0)
+		must(t, r.Claim(ctx, "anna", Claim{"a", 600, october})) // by somebody who hasn't heard of the grant
+		_, err := r.Set(ctx, "anna", Change{Limit: ptr(int64(1200))})
+		must(t, err)
+		r.carries("b", 200)
 		// One that a pool has bytes for already ends too.
 		must(t, r.Claim(ctx, "bert", Claim{"a", 600, october}))
 		p := r.Pool("bert", "a")
 		p.Claimant("a")
 		p.Prefer(700)
-		_, err := p.Reserve(ctx, 10)
+		_, err = p.Reserve(ctx, 10)
 		must(t, err)
-		if n := r.client.HLen(ctx, keys("bert")[4]).Val(); n != 0 {
-			t.Errorf("%d claims are left", n)
+		st, err := r.StatusFor(ctx, "bert", "b")
+		must(t, err)
+		if st.Available != 300 {
+			t.Errorf("%d are available beside 700 that are reserved, and no claim any more; want 300", st.Available)
 		}
 	})
 }

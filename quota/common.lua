@@ -7,7 +7,7 @@
 --              that all its charges fell in, 0 for several
 --   3 leases   sorted set: pool by the time at which its reservation ends
 --   4 days     hash: "DATE used", "DATE wasted" -> bytes, "DATE busy" -> milliseconds
---   5 claims   hash: claim -> "need since renewed"
+--   5 claims   hash: claim -> "need since renewed"; need 0 stands for one that was granted or dropped, and when
 --   6 events   list: "percent at period used limit"
 --   7 closed   hash: closed pool -> "expiry charged", so that its owner can tell a closed pool from one that Redis has
 --              forgotten; '#' -> size from which on it is cleaned
@@ -109,7 +109,7 @@ local function kept(a, limit, now, claimant)
   for i = 1, #rows, 2 do
     local c = claim(rows[i + 1])
     c.id = rows[i]
-    if c.since < a.start and alive(now, c.renewed) then list[#list + 1] = c end
+    if c.need > 0 and c.since < a.start and alive(now, c.renewed) then list[#list + 1] = c end
   end
   table.sort(list, older)
   local before, others, sum = nil, 0, 0

@@ -491,7 +491,7 @@ func (s raw) claimed(claimant string, period, room int64, now time.Time) (kept i
 		c := claim{id: id}
 		var renewed int64
 		_, _ = fmt.Sscan(rec, &c.need, &c.since, &renewed)
-		if ok && c.since < period && now.Sub(time.UnixMilli(renewed)).Abs() < time.Minute {
+		if ok && c.need > 0 && c.since < period && now.Sub(time.UnixMilli(renewed)).Abs() < time.Minute {
 			claims = append(claims, c)
 		}
 	}

@@ -43,8 +43,9 @@ p.granted = p.granted + size
 save(id, p, now + lease)
 if claimant ~= '' then
   local rec = redis.call('HGET', CLAIMS, claimant)
-  if rec and claim(rec).need <= math.max(tonumber(ARGV[17]), p.granted - p.charged) then
-    redis.call('HDEL', CLAIMS, claimant)
+  local c = rec and claim(rec) or { need = 0 }
+  if c.need > 0 and c.need <= math.max(tonumber(ARGV[17]), p.granted - p.charged) then
+    redis.call('HSET', CLAIMS, claimant, '0 ' .. int(c.since) .. ' ' .. int(now))
   end
 end
 return { 'ok', int(p.granted), int(p.charged) }

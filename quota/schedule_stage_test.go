@@ -295,5 +295,5 @@ func (a *actor) begin(work func(*actor), free bool, group *sync.WaitGroup) {
 }
 
 func (s scripts) all() []*redis.Script {
-	return []*redis.Script{s.reserve, s.charge, s.touch, s.end, s.sweep, s.status, s.set, s.claim, s.exhausted}
+	return []*redis.Script{s.reserve, s.charge, s.touch, s.end, s.sweep, s.status, s.set, s.claim, s.unclaim, s.exhausted}
 }

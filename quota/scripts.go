@@ -31,13 +31,15 @@ var (
 	setSource string
 	//go:embed claim.lua
 	claimSource string
+	//go:embed unclaim.lua
+	unclaimSource string
 	//go:embed exhausted.lua
 	exhaustedSource string
 )
 
 // scripts holds the compiled scripts of a ledger.
 type scripts struct {
-	reserve, charge, touch, end, sweep, status, set, claim, exhausted *redis.Script
+	reserve, charge, touch, end, sweep, status, set, claim, unclaim, exhausted *redis.Script
 }
 
 // newScripts puts common before each script.
@@ -46,7 +48,7 @@ func newScripts(common string) scripts {
 	return scripts{
 		reserve: compile(reserveSource), charge: compile(chargeSource), touch: compile(touchSource),
 		end: compile(closeSource), sweep: compile(sweepSource), status: compile(statusSource), set: compile(setSource),
-		claim: compile(claimSource), exhausted: compile(exhaustedSource),
+		claim: compile(claimSource), unclaim: compile(unclaimSource), exhausted: compile(exhaustedSource),
 	}
 }
 
