@@ -165,6 +165,11 @@ func (s *Service) mindQuota(ctx context.Context, id string, a audited, anyway bo
 	case !waits && !parked && !claims:
 		return nil
 	case waits && !a.until.IsZero() && !a.until.After(a.now):
+		if claims { // it may have lapsed while nobody ran: it must stand before anything of the new period is given away
+			if _, err := s.come(ctx, id, a); err != nil {
+				s.log.Debug("keep a claim for quota", "job", id, "error", err)
+			}
+		}
 		return s.scripts.wake(ctx, id, s.self, anyway)
 	case waits && a.need == needTime:
 		return nil
