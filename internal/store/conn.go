@@ -9,6 +9,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/alicebob/miniredis/v2/server"
@@ -21,7 +22,9 @@ const (
 	replyBatch  = 256 << 10 // bytes of replies after which a long pipeline gets its first ones
 	replyCount  = 1000      // the same in replies
 	drainLimit  = 2 * time.Second
-	keepReplies = 1 << 20 // bytes of buffer that a connection keeps after a large reply
+	greetings   = 2                      // commands that a client greets with: that of greet, and go-redis' own
+	greetLimit  = 500 * time.Millisecond // how long the end waits for a client to do so
+	keepReplies = 1 << 20                // bytes of buffer that a connection keeps after a large reply
 )
 
 // conn is a client of the engine: another process on the socket, or this one.
@@ -35,6 +38,8 @@ type conn struct {
 	channels map[string]bool // guarded by the engine's lock, as patterns
 	patterns map[string]bool
 	q        sendQueue
+	served   atomic.Int64 // commands
+	ending   atomic.Bool
 }
 
 // serve talks to a client until it hangs up or the engine closes.
@@ -81,7 +86,7 @@ func (c *conn) loop() {
 		if c.rd.Buffered() == 0 || c.out.Len() > replyBatch || len(c.replies) >= replyCount {
 			c.flush()
 		}
-		if c.peer.Closed() {
+		if c.served.Add(1); c.peer.Closed() || c.ending.Load() && c.served.Load() >= greetings {
 			c.flush()
 			return
 		}
@@ -109,9 +114,15 @@ func (c *conn) leave() {
 	c.q.finish()
 }
 
-// hurry ends the connection after the command it is at.
+// hurry ends the connection after the command it is at. A client that is just greeting is answered first: go-redis sends
+// its greeting again and again on a connection that is cut before, for half a minute (see greet).
 func (c *conn) hurry() {
-	_ = c.nc.SetReadDeadline(time.Unix(1, 0))
+	c.ending.Store(true)
+	until := time.Unix(1, 0)
+	if c.served.Load() < greetings {
+		until = time.Now().Add(greetLimit)
+	}
+	_ = c.nc.SetReadDeadline(until)
 	_ = c.nc.SetWriteDeadline(time.Now().Add(drainLimit))
 }
 

@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -190,5 +192,33 @@ func TestOwnerThatDoesntAnswer(t *testing.T) {
 		t.Error("not a client")
 	} else {
 		c.Close()
+	}
+}
+
+// Without it, a command of the process that takes over waits half a minute.
+func TestAClientThatGreetsIsAnsweredThoughTheOwnerEnds(t *testing.T) {
+	dir := t.TempDir()
+	n, err := openNode(t.Context(), Options{Dir: dir, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := dialSocket(t.Context(), filepath.Join(dir, socketName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	e := n.own.e
+	ended := make(chan error, 1)
+	go func() { ended <- n.close() }()
+	<-e.stop // every connection has been told
+	if _, err := io.WriteString(c, "*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n*1\r\n$4\r\nPING\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	all, err := io.ReadAll(c)
+	if err != nil || !strings.HasPrefix(string(all), "%") || strings.Contains(string(all), "PONG") {
+		t.Errorf("got %q, %v: want the answer to HELLO, and then the end", all, err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
