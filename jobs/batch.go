@@ -82,7 +82,7 @@ func (w *worker) meter(ctx context.Context, u *unit, j Job, o *openJob, jr *jour
 	if err != nil {
 		return nil, err
 	}
-	m := &meter{scripts: w.s.scripts, hold: u.hold, max: j.Order.MaxTransfer,
+	m := &meter{limits: lim.bytes, scripts: w.s.scripts, hold: u.hold, max: j.Order.MaxTransfer,
 		calls: func(ctx context.Context) (func(context.Context), error) { return w.s.gate.hold(ctx, lim.calls) }}
 	claimant := claimantOf(u.job, jr.batch)
 	for _, l := range lim.bytes {
@@ -124,11 +124,7 @@ func (w *worker) keepClaim(ctx context.Context, m *meter, u *unit, j Job) {
 	if c.Unit != u.unit || m.served(c.Need) {
 		return
 	}
-	lim, err := w.s.limitsOf(ctx, j)
-	var bytes []standing
-	if err == nil {
-		bytes, err = w.s.standings(ctx, lim.bytes, c.id(u.job))
-	}
+	bytes, err := w.s.standings(ctx, m.limits, c.id(u.job))
 	if err == nil {
 		err = w.s.renewClaim(ctx, u.job, c, bytes)
 	}
@@ -180,14 +176,13 @@ func (w *worker) endBatch(ctx context.Context, u *unit, j Job, jr *journal, repo
 	if err != nil {
 		return err
 	}
-	if j.claim.Unit == u.unit && u.served {
-		// It has had its turn. What is left of it queues up again like all others, or it would go before them for ever.
-		if err := w.s.client.HDel(ctx, keysOf(u.job).job(), fieldClaim, fieldClaimUnit).Err(); err != nil {
-			return fmt.Errorf("end the claim of job %s: %w", u.job, err)
-		}
+	// A claim that was granted has had its turn. What is left of the unit queues up again like all others, or it would go
+	// before them for ever.
+	back.served = j.claim.Unit == u.unit && u.served
+	_, err = w.s.scripts.giveback(ctx, u.hold, back)
+	if back.served {
 		w.s.unclaim(ctx, u.job, j.claim)
 	}
-	_, err = w.s.scripts.giveback(ctx, u.hold, back)
 	return err
 }
 

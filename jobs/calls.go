@@ -76,8 +76,8 @@ func (g *callGate) hold(ctx context.Context, subjects []string) (release func(co
 	for _, subject := range subjects {
 		h, err := g.holdOne(ctx, subject, fewCalls)
 		var by *quota.NoQuotaError
-		if errors.As(err, &by) && by.Limit > 0 && by.Limit < fewCalls { // it must do
-			h, err = g.holdOne(ctx, subject, by.Limit)
+		if errors.As(err, &by) && enoughCalls(by.Limit) < fewCalls { // it must do
+			h, err = g.holdOne(ctx, subject, enoughCalls(by.Limit))
 		}
 		if err != nil {
 			return release, noQuota(err)

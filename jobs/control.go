@@ -94,12 +94,8 @@ func (s *Service) Retry(ctx context.Context, id string) (Job, error) {
 	if reopened == 0 && !rescan && number(unpurged) == 0 && j.State != FailedState {
 		return Job{}, fmt.Errorf("job %s has no failed files: %w", j.ID, ErrState)
 	}
-	scan := "0"
-	if rescan {
-		scan = "1"
-	}
 	s.look(ctx, j.ID, firstLook) // should this process die right after the change
-	n, state, err := s.scripts.verdict(ctx, "restart", j.ID, nil, from(Transferring), s.self, scan)
+	n, state, err := s.scripts.verdict(ctx, "restart", j.ID, nil, from(Transferring), s.self, rescan)
 	if err != nil {
 		return Job{}, err
 	}

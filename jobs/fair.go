@@ -2,15 +2,11 @@ package jobs
 
 import (
 	"context"
-	"embed"
 	"fmt"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
-
-//go:embed lua/fair/*.lua
-var fairFiles embed.FS
 
 // What a turn costs: a base, and the bytes that were read in it. The base stands for what a unit of small files takes
 // beside its bytes.
@@ -35,20 +31,9 @@ type turn struct {
 	counted            int64 // what it has cost so far beyond its base, the same
 }
 
-func newRing(client redis.UniversalClient) (*ring, error) {
-	r := &ring{client: client}
-	prelude, err := fairFiles.ReadFile("lua/fair/prelude.lua")
-	if err != nil {
-		return nil, fmt.Errorf("read the scripts: %w", err)
-	}
-	for name, script := range map[string]**redis.Script{"join": &r.join, "pick": &r.pick, "charge": &r.charge} {
-		body, err := fairFiles.ReadFile("lua/fair/" + name + ".lua")
-		if err != nil {
-			return nil, fmt.Errorf("read the scripts: %w", err)
-		}
-		*script = redis.NewScript(string(prelude) + string(body))
-	}
-	return r, nil
+func newRing(client redis.UniversalClient) *ring {
+	of := func(name string) *redis.Script { return script("fair/prelude", "fair/"+name) }
+	return &ring{client: client, join: of("join"), pick: of("pick"), charge: of("charge")}
 }
 
 // isLane tells whether a queue is a lane of the pool.

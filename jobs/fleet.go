@@ -3,7 +3,6 @@ package jobs
 import (
 	"context"
 	"crypto/rand"
-	"embed"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,9 +29,6 @@ const (
 	restKnown = 200 * time.Millisecond
 )
 
-//go:embed lua/fleet/*.lua
-var fleetFiles embed.FS
-
 // fleet is the transfer.Fleet of all processes that share a store. Within the process turns go by a queue in memory, so
 // that only one of its goroutines at a time asks the store.
 type fleet struct {
@@ -57,15 +53,8 @@ func (s *Service) Fleet() transfer.Fleet {
 }
 
 func newFleet(client redis.UniversalClient, log *slog.Logger) *fleet {
-	script := func(name string) *redis.Script {
-		body, err := fleetFiles.ReadFile("lua/fleet/" + name + ".lua")
-		if err != nil {
-			panic(err) // the file is part of the program
-		}
-		return redis.NewScript(string(body))
-	}
-	return &fleet{client: client, log: log, take: script("take"), keep: script("keep"), leave: script("leave"),
-		rest: script("rest"), rests: map[string]knownRest{}}
+	return &fleet{client: client, log: log, take: script("fleet/take"), keep: script("fleet/keep"), leave: script("fleet/leave"),
+		rest: script("fleet/rest"), rests: map[string]knownRest{}}
 }
 
 func keyTurn(lane string) string { return "offload:fleet:{" + lane + "}:turn" }

@@ -103,12 +103,12 @@ const fewCalls = 8
 
 // callsLeft tells whether each limit of calls has enough left to begin something.
 func callsLeft(of []standing) bool {
-	return !slices.ContainsFunc(of, func(s standing) bool { return !s.fits(enoughCalls(s)) })
+	return !slices.ContainsFunc(of, func(s standing) bool { return !s.fits(enoughCalls(s.Limit)) })
 }
 
-func enoughCalls(s standing) int64 {
-	if s.Limit >= 0 {
-		return max(min(fewCalls, s.Limit), 1)
+func enoughCalls(limit int64) int64 {
+	if limit >= 0 {
+		return max(min(fewCalls, limit), 1)
 	}
 	return fewCalls
 }

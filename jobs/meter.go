@@ -14,7 +14,8 @@ import (
 // meter counts the traffic of one batch against everything that limits it: the job's --max-transfer, the account, and the
 // limits of both remotes. A file is reserved in all of them or in none.
 type meter struct {
-	pools   []pool // the account's comes first
+	pools   []pool  // the account's comes first
+	limits  []limit // what they are of
 	scripts *scripts
 	hold    hold
 	max     int64                                                                // --max-transfer in bytes; 0 is none

@@ -223,11 +223,7 @@ func newBandwidths(client redis.UniversalClient, log *slog.Logger, std string) (
 	if err != nil {
 		return nil, fmt.Errorf("the bandwidth %q of all jobs: %w", std, err)
 	}
-	body, err := fleetFiles.ReadFile("lua/fleet/pace.lua")
-	if err != nil {
-		return nil, fmt.Errorf("read the scripts: %w", err)
-	}
-	b := &bandwidths{client: client, log: log, script: redis.NewScript(string(body)), std: std}
+	b := &bandwidths{client: client, log: log, script: script("fleet/pace"), std: std}
 	b.fleet = b.line("the bandwidth of all jobs", keyBandwidth, std, band, b.set)
 	return b, nil
 }

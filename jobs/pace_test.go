@@ -265,7 +265,7 @@ func TestWaitForBandwidthEndsWithItsContext(t *testing.T) {
 // paceOn returns the script with Redis' clock replaced by a key.
 func paceOn(t *testing.T) *redis.Script {
 	t.Helper()
-	body, err := fleetFiles.ReadFile("lua/fleet/pace.lua")
+	body, err := luaFiles.ReadFile("lua/fleet/pace.lua")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -81,14 +81,14 @@ func (s *Service) explain(g *giveBack, bytes, calls []standing) {
 		}
 	}
 	for i := range calls {
-		if !calls[i].soon(enoughCalls(calls[i])) {
+		if !calls[i].soon(enoughCalls(calls[i].Limit)) {
 			later(&calls[i])
 		}
 	}
 	if last == nil { // only what others have set aside is in the way, if anything still is
 		g.patience = quotaPatience
 		last = &bytes[0]
-		if i := slices.IndexFunc(calls, func(s standing) bool { return !s.fits(enoughCalls(s)) }); i >= 0 {
+		if i := slices.IndexFunc(calls, func(s standing) bool { return !s.fits(enoughCalls(s.Limit)) }); i >= 0 {
 			last = &calls[i]
 		}
 		if i := slices.IndexFunc(bytes, func(s standing) bool { return !s.fits(g.need) }); i >= 0 {
@@ -161,26 +161,22 @@ func (s *Service) mindQuota(ctx context.Context, id string, a audited, anyway bo
 	waits := a.state == Waiting && a.reason == ReasonQuota
 	parked := a.state.Runs() && a.unit != ""
 	claims := a.claim.Unit != "" && (waits || a.state.Runs())
+	due := waits && !a.until.IsZero() && !a.until.After(a.now)
 	switch {
 	case !waits && !parked && !claims:
 		return nil
-	case waits && !a.until.IsZero() && !a.until.After(a.now):
-		if claims { // it may have lapsed while nobody ran: it must stand before anything of the new period is given away
-			if _, err := s.come(ctx, id, a); err != nil {
-				s.log.Debug("keep a claim for quota", "job", id, "error", err)
-			}
-		}
+	case due && !claims:
 		return s.scripts.wake(ctx, id, s.self, anyway)
-	case waits && a.need == needTime:
+	case waits && !due && a.need == needTime:
 		return nil
 	}
+	// A claim may have lapsed while nobody ran: it must stand before anything of a new period is given away.
 	come, err := s.come(ctx, id, a)
 	if err != nil {
 		// An account whose plan isn't configured any more is one cause. The job waits on, and is looked at again.
 		s.log.Debug("look whether a job's next file fits the quota", "job", id, "error", err)
-		return nil
 	}
-	if come && (waits || parked) {
+	if due || come && (waits || parked) {
 		return s.scripts.wake(ctx, id, s.self, anyway)
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"embed"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -12,8 +13,21 @@ import (
 	"offload/transfer"
 )
 
-//go:embed lua/*.lua
+//go:embed lua
 var luaFiles embed.FS
+
+// script puts files of lua/ one behind the other into one script.
+func script(names ...string) *redis.Script {
+	var source []byte
+	for _, name := range names {
+		body, err := luaFiles.ReadFile("lua/" + name + ".lua")
+		if err != nil {
+			panic(err) // the file is part of the program
+		}
+		source = append(source, body...)
+	}
+	return redis.NewScript(string(source))
+}
 
 // scripts are the state changes of a job, one Lua file each; the header of a file tells its arguments.
 type scripts struct {
@@ -21,25 +35,18 @@ type scripts struct {
 	byName map[string]*redis.Script
 }
 
-func loadScripts(client redis.UniversalClient) (*scripts, error) {
-	prelude, err := luaFiles.ReadFile("lua/prelude.lua")
-	if err != nil {
-		return nil, fmt.Errorf("read the scripts: %w", err)
-	}
-	s := &scripts{client: client, byName: map[string]*redis.Script{}}
+func loadScripts(client redis.UniversalClient) *scripts {
 	files, err := luaFiles.ReadDir("lua")
 	if err != nil {
-		return nil, fmt.Errorf("read the scripts: %w", err)
+		panic(err) // as for script
 	}
+	s := &scripts{client: client, byName: map[string]*redis.Script{}}
 	for _, f := range files {
-		body, err := luaFiles.ReadFile("lua/" + f.Name())
-		if err != nil {
-			return nil, fmt.Errorf("read the scripts: %w", err)
+		if name, ok := strings.CutSuffix(f.Name(), ".lua"); ok {
+			s.byName[name] = script("prelude", name)
 		}
-		name := f.Name()[:len(f.Name())-len(".lua")]
-		s.byName[name] = redis.NewScript(string(prelude) + string(body))
 	}
-	return s, nil
+	return s
 }
 
 func (s *scripts) run(ctx context.Context, name, id string, more []string, args ...any) *redis.Cmd {
@@ -113,28 +120,22 @@ type giveBack struct {
 	reason   Reason
 	until    time.Time // zero where nobody knows
 	err      string
+	served   bool // the unit was granted what the job had claimed for it
 }
 
 func (s *scripts) giveback(ctx context.Context, h hold, g giveBack) (State, error) {
-	where, wait := "ready", "0"
+	where := "ready"
 	if g.parked {
 		where = "parked"
 	}
-	if g.wait {
-		wait = "1"
-	}
-	return s.owned(ctx, "giveback", h, nil, h.unit, h.fence, h.worker, where, g.need, string(g.reason), millis(g.until), g.err, wait,
-		g.patience.Milliseconds())
+	return s.owned(ctx, "giveback", h, nil, h.unit, h.fence, h.worker, where, g.need, string(g.reason), millis(g.until), g.err, g.wait,
+		g.patience.Milliseconds(), g.served)
 }
 
 // wake makes a job go on that waits for quota, or that has parked units; not where it was woken in vain a moment ago,
 // unless that is to be overlooked.
 func (s *scripts) wake(ctx context.Context, id, by string, anyway bool) error {
-	flag := "0"
-	if anyway {
-		flag = "1"
-	}
-	_, _, err := s.verdict(ctx, "wake", id, nil, by, flag)
+	_, _, err := s.verdict(ctx, "wake", id, nil, by, anyway)
 	return err
 }
 

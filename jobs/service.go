@@ -72,15 +72,7 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	sc, err := loadScripts(cfg.Store.Client())
-	if err != nil {
-		return nil, err
-	}
 	c, err := newCodec()
-	if err != nil {
-		return nil, err
-	}
-	ring, err := newRing(cfg.Store.Client())
 	if err != nil {
 		return nil, err
 	}
@@ -88,8 +80,8 @@ func New(cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, client: cfg.Store.Client(), scripts: sc, codec: c, bands: bands, ring: ring, tasks: asynq.NewClient(cfg.Store),
-		log: cfg.Log, self: processName()}
+	s := &Service{cfg: cfg, client: cfg.Store.Client(), scripts: loadScripts(cfg.Store.Client()), codec: c, bands: bands,
+		ring: newRing(cfg.Store.Client()), tasks: asynq.NewClient(cfg.Store), log: cfg.Log, self: processName()}
 	s.gate = &callGate{s: s}
 	return s, nil
 }
@@ -135,10 +127,8 @@ func (s *Service) enqueue(ctx context.Context, o Order, owner, by string) (Job, 
 	if err := s.index(ctx, id); err != nil {
 		return Job{}, err
 	}
-	queue, ordered := string(o.Priority), "0"
-	if o.Order == transfer.OrderLargest || o.Order == transfer.OrderOldest {
-		ordered = "1"
-	}
+	queue := string(o.Priority)
+	ordered := o.Order == transfer.OrderLargest || o.Order == transfer.OrderOldest
 	ownerUntil := int64(0)
 	if owner != "" {
 		queue, ownerUntil = foregroundQueue(id), time.Now().Add(ownerSilence).UnixMilli()

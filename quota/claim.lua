@@ -3,14 +3,15 @@
 --
 -- KEYS: see common.lua
 -- ARGV: 1 claim  2 need  3 since
--- Result: 1 kept, 0 there are 64 older ones, or it was granted or dropped within the last minute: whoever renews it hasn't heard yet
+-- Result: 1
+-- One that was granted or dropped within the last minute isn't kept: whoever renews it hasn't heard yet.
 
 local MOST = 64
 local now = clock()
 local had = redis.call('HGET', CLAIMS, ARGV[1])
 if had then
   local c = claim(had)
-  if c.need == 0 and c.since >= tonumber(ARGV[3]) and alive(now, c.renewed) then return 0 end
+  if c.need == 0 and c.since >= tonumber(ARGV[3]) and alive(now, c.renewed) then return 1 end
 end
 local rows, list = redis.call('HGETALL', CLAIMS), {}
 for i = 1, #rows, 2 do
@@ -26,4 +27,4 @@ list[#list + 1] = { id = ARGV[1], since = tonumber(ARGV[3]) }
 table.sort(list, older)
 redis.call('HSET', CLAIMS, ARGV[1], ARGV[2] .. ' ' .. ARGV[3] .. ' ' .. int(now))
 for i = MOST + 1, #list do redis.call('HDEL', CLAIMS, list[i].id) end
-return redis.call('HEXISTS', CLAIMS, ARGV[1])
+return 1

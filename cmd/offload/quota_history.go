@@ -67,9 +67,6 @@ func (a *app) runQuotaHistory(c *cli.Context) error {
 			return usageError(fmt.Sprintf("%d days are kept", keptDays), "--days: %w", err)
 		}
 	}
-	if _, err := accountFlag(c, ""); err != nil {
-		return err
-	}
 	cfg, log, err := a.settings(c, "warn")
 	if err != nil {
 		return err

@@ -2,11 +2,13 @@
 -- whole job wait.
 -- ARGV: 1 unit, 2 fence, 3 worker, 4 'ready' or 'parked', 5 smallest need in bytes, 6 reason, 7 until in ms or '',
 --       8 error or '', 9 '1' to make the job wait at once,
---       10 ms that the job goes on with only parked units, since they may fit again soon
+--       10 ms that the job goes on with only parked units, since they may fit again soon,
+--       11 '1' where the unit was granted what the job had claimed for it
 -- Result: {1 or 0 (lost), state}
 local state = field('state')
 if not owns(ARGV[1], ARGV[2]) then return {0, state} end
 drop(ARGV[1])
+if ARGV[11] == '1' and field('claim_unit') == ARGV[1] then unclaim() end
 if ARGV[4] == 'parked' then
   redis.call('ZADD', parked, ARGV[5], ARGV[1])
   -- The job waits for what needs least, so it is that which says why and until when.

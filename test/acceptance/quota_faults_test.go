@@ -7,9 +7,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"sync"
 )
 
@@ -80,10 +77,6 @@ func resetConn(ctx context.Context) {
 // returned function tells how many it dropped.
 func (w *world) failingUploads(rnd *rand.Rand, share float64) (dropped func() int) {
 	w.t.Helper()
-	u, err := url.Parse(w.s3)
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	var mu sync.Mutex
 	own, n := rand.New(rand.NewPCG(rnd.Uint64(), 2)), 0
 	strikes := func() bool {
@@ -95,27 +88,13 @@ func (w *world) failingUploads(rnd *rand.Rand, share float64) (dropped func() in
 		n++
 		return true
 	}
-	transport := &http.Transport{MaxIdleConnsPerHost: 64}
-	forward := &httputil.ReverseProxy{
-		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(u); r.Out.Host = r.In.Host }, // the signature covers the host
-		Transport: transport,
-		ErrorHandler: func(rw http.ResponseWriter, _ *http.Request, _ error) {
-			rw.WriteHeader(http.StatusBadGateway)
-		},
-	}
-	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	w.frontS3(func(forward http.Handler, rw http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPut && r.ContentLength > 1 && strikes() {
 			_, _ = io.CopyN(io.Discard, r.Body, r.ContentLength/2)
 			panic(http.ErrAbortHandler)
 		}
 		forward.ServeHTTP(rw, r)
-	}))
-	w.t.Cleanup(func() {
-		server.CloseClientConnections()
-		server.Close()
-		transport.CloseIdleConnections()
 	})
-	w.s3 = server.URL
 	return func() int {
 		mu.Lock()
 		defer mu.Unlock()

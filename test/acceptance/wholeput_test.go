@@ -15,19 +15,7 @@ import (
 // TestHalfAnUploadThatTheServerKeptLosesNothing wants versitygw's.
 func (w *world) wholeUploads() {
 	w.t.Helper()
-	u, err := url.Parse(w.s3)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	transport := &http.Transport{MaxIdleConnsPerHost: 64}
-	forward := &httputil.ReverseProxy{
-		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(u); r.Out.Host = r.In.Host }, // the signature covers the host
-		Transport: transport,
-		ErrorHandler: func(rw http.ResponseWriter, _ *http.Request, _ error) {
-			rw.WriteHeader(http.StatusBadGateway)
-		},
-	}
-	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	w.frontS3(func(forward http.Handler, rw http.ResponseWriter, r *http.Request) {
 		defer func() { _ = recover() }() // ReverseProxy aborts a handler whose client was killed
 		if r.Method != http.MethodPut {
 			forward.ServeHTTP(rw, r)
@@ -49,7 +37,25 @@ func (w *world) wholeUploads() {
 		}
 		r.Body = io.NopCloser(spool)
 		forward.ServeHTTP(rw, r)
-	}))
+	})
+}
+
+// frontS3 puts a server before the S3 server, which handles each request and may forward it.
+func (w *world) frontS3(handle func(forward http.Handler, rw http.ResponseWriter, r *http.Request)) {
+	w.t.Helper()
+	u, err := url.Parse(w.s3)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	transport := &http.Transport{MaxIdleConnsPerHost: 64}
+	forward := &httputil.ReverseProxy{
+		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(u); r.Out.Host = r.In.Host }, // the signature covers the host
+		Transport: transport,
+		ErrorHandler: func(rw http.ResponseWriter, _ *http.Request, _ error) {
+			rw.WriteHeader(http.StatusBadGateway)
+		},
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { handle(forward, rw, r) }))
 	w.t.Cleanup(func() {
 		server.CloseClientConnections()
 		server.Close()
