@@ -179,7 +179,6 @@ func (s *Service) Remove(ctx context.Context, id string) error {
 	p.ZRem(ctx, keyIndex, j.ID)
 	p.ZRem(ctx, keyDue, j.ID)
 	p.Del(ctx, append(k.common(), k.bandwidth())...)
-	p.Del(ctx, k.bandwidth())
 	for n := int64(1); n <= count; n++ {
 		p.Del(ctx, k.batch(n), k.outcomes(n), k.ended(n))
 	}

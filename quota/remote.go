@@ -34,24 +34,13 @@ func (l *Ledger) LimitsOf(ctx context.Context, remotes ...string) ([]string, err
 		}
 	}
 	l.mu.Unlock()
-	for _, r := range ask {
-		known[r] = nil
-	}
-	subjects := make([]string, 0, 3*len(ask))
-	for _, r := range ask {
-		for _, m := range Measures() {
-			subjects = append(subjects, RemoteSubject(r, m))
-		}
-	}
-	limits, err := l.remoteLimits(ctx, subjects)
+	held, err := l.limited(ctx, ask)
 	if err != nil {
 		return nil, err
 	}
-	for i, subject := range subjects {
-		if limits[i] != Unlimited {
-			r, _, _ := ParseSubject(subject)
-			known[r] = append(known[r], subject)
-		}
+	for _, subject := range held {
+		r, _, _ := ParseSubject(subject)
+		known[r] = append(known[r], subject)
 	}
 	l.mu.Lock()
 	for _, r := range ask {
@@ -83,8 +72,13 @@ func (l *Ledger) RemoteSubjects(ctx context.Context) ([]string, error) {
 		remotes = append(remotes, r)
 	}
 	slices.Sort(remotes)
-	var subjects []string
-	for _, r := range slices.Compact(remotes) {
+	return l.limited(ctx, slices.Compact(remotes))
+}
+
+// limited returns those limits of these remotes that hold now, in their order.
+func (l *Ledger) limited(ctx context.Context, remotes []string) ([]string, error) {
+	subjects := make([]string, 0, 3*len(remotes))
+	for _, r := range remotes {
 		for _, m := range Measures() {
 			subjects = append(subjects, RemoteSubject(r, m))
 		}
