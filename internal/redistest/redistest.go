@@ -1,9 +1,8 @@
-// Package redistest starts a real redis-server for a test, and restarts it as a crash or a restored backup would.
+// Package redistest starts a real redis-server for a test, alone, watched by Sentinels or as a cluster, and restarts it as a
+// crash or a restored backup would.
 package redistest
 
 import (
-	"bufio"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,26 +24,38 @@ type Server struct {
 	program string
 	args    []string
 	dir     string
-	cmd     *exec.Cmd // nil while it is down
-	copies  int       // that Save made
+	port    int           // on the loopback; 0 where it listens on its socket alone
+	cmd     *exec.Cmd     // nil while it is down
+	ended   chan struct{} // closed when cmd has ended
+	copies  int           // that Save made
 }
 
 // Start starts a redis-server of the test's own and returns the path of the Unix socket that it listens on, in a folder
 // of its own. It keeps nothing on disk unless args say so. The test is skipped where Redis isn't installed.
 func Start(t testing.TB, args ...string) (socket string) {
 	t.Helper()
-	return start(t, args).Socket()
+	s := prepare(t, args)
+	s.Run()
+	return s.Socket()
 }
 
 // StartServer starts a redis-server that can be restarted: it keeps an append-only file, and a kill loses nothing that it
 // has answered. Further args come behind. The server and its files are gone when the test ends.
 func StartServer(t testing.TB, args ...string) *Server {
 	t.Helper()
-	// Each change is handed to the operating system before it is answered: only a power cut could lose it.
-	return start(t, append([]string{"--appendonly", "yes", "--appendfsync", "no", "--auto-aof-rewrite-percentage", "0"}, args...))
+	s := prepare(t, append(durable(), args...))
+	s.Run()
+	return s
 }
 
-func start(t testing.TB, args []string) *Server {
+// durable are settings by which a kill loses nothing that was answered: each change is handed to the operating system
+// before, so that only a power cut could lose it.
+func durable() []string {
+	return []string{"--appendonly", "yes", "--appendfsync", "no", "--auto-aof-rewrite-percentage", "0"}
+}
+
+// prepare returns a server that is down.
+func prepare(t testing.TB, args []string) *Server {
 	t.Helper()
 	program, err := exec.LookPath("redis-server")
 	if err != nil {
@@ -60,30 +71,50 @@ func start(t testing.TB, args []string) *Server {
 		s.Kill()
 		_ = os.RemoveAll(dir)
 	})
-	s.Run()
 	return s
 }
 
 // Socket is the path of the server's Unix socket; it stays the same over restarts.
 func (s *Server) Socket() string { return filepath.Join(s.dir, "s") }
 
+// URL names the server as `--redis` takes it.
+func (s *Server) URL() string { return "unix://" + s.Socket() }
+
 // Run starts the server on the files that it has, and returns when it answers. Where it runs already nothing happens.
 func (s *Server) Run() {
 	s.t.Helper()
-	if s.cmd != nil {
-		return
+	if s.cmd == nil && !s.run() {
+		s.t.Fatalf("redis-server didn't answer within %s; it was started with %q", patience, s.args)
 	}
+}
+
+// run starts the server and tells whether it came to answer: not where somebody else has its port.
+func (s *Server) run() bool {
+	s.t.Helper()
 	cmd := exec.Command(s.program, s.args...)
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	s.cmd = cmd
+	s.cmd, s.ended = cmd, make(chan struct{})
+	go func() {
+		defer close(s.ended)
+		_ = cmd.Wait() // it is killed in the end
+	}()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(patience); !answers(s.Socket()); <-tick.C {
-		if time.Now().After(deadline) {
-			s.t.Fatalf("redis-server didn't answer within %s", patience)
+	deadline := time.After(patience)
+	for {
+		if line, err := ask(s.Socket(), "PING"); err == nil && line == "PONG" { // it listens before it has read its data
+			return true
 		}
+		select {
+		case <-tick.C:
+			continue
+		case <-s.ended:
+		case <-deadline:
+		}
+		s.Kill()
+		return false
 	}
 }
 
@@ -98,8 +129,24 @@ func (s *Server) end(sig syscall.Signal) {
 		return
 	}
 	_ = s.cmd.Process.Signal(sig) // fails only where it has ended
-	_ = s.cmd.Wait()              // it was told to end
+	<-s.ended                     // it was told to end
 	s.cmd = nil
+}
+
+// Freeze stops the server where it stands: it takes connections and answers none. Kill ends it all the same.
+func (s *Server) Freeze() { s.signal(syscall.SIGSTOP) }
+
+// Thaw lets a frozen server go on.
+func (s *Server) Thaw() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(sig syscall.Signal) {
+	s.t.Helper()
+	if s.cmd == nil {
+		s.t.Fatal("the redis-server is down")
+	}
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // Save copies the append-only file as it is now and returns the copy's name for Restore. The server may run meanwhile.
@@ -139,21 +186,4 @@ func (s *Server) replace(from, to string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-}
-
-// answers tells whether the server is ready: it listens before it has read its data.
-func answers(socket string) bool {
-	c, err := net.Dial("unix", socket)
-	if err != nil {
-		return false
-	}
-	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(time.Second)); err != nil {
-		return false
-	}
-	if _, err := c.Write([]byte("PING\r\n")); err != nil {
-		return false
-	}
-	line, err := bufio.NewReader(c).ReadString('\n')
-	return err == nil && line == "+PONG\r\n"
 }

@@ -69,7 +69,7 @@ func backends(t *testing.T, f func(t *testing.T, s *Store)) {
 		f(t, s)
 	})
 	t.Run("redis", func(t *testing.T) {
-		s, err := Open(t.Context(), Options{URL: startRedis(t), Log: quiet()})
+		s, err := Open(t.Context(), Options{URL: redistest.URL(t), Log: quiet()})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,98 @@
+package redistest
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// ask sends one command to a server and returns the answer as text: nothing for nil, and the elements of a list each on
+// a line of its own.
+func ask(socket, command string) (string, error) {
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(time.Second)); err != nil {
+		return "", err
+	}
+	if strings.HasPrefix(command, "WAIT") { // which answers late
+		if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+			return "", err
+		}
+	}
+	if _, err := fmt.Fprintf(c, "%s\r\n", command); err != nil {
+		return "", err
+	}
+	return answer(bufio.NewReader(c))
+}
+
+// answer reads one reply.
+func answer(r *bufio.Reader) (string, error) {
+	line, err := r.ReadString('\n')
+	if err != nil {
+		return "", err
+	}
+	line = strings.TrimRight(line, "\r\n")
+	if line == "" {
+		return "", io.ErrUnexpectedEOF
+	}
+	kind, rest := line[0], line[1:]
+	n := 0
+	if kind == '$' || kind == '*' {
+		if n, err = strconv.Atoi(rest); err != nil {
+			return "", err
+		}
+	}
+	switch kind {
+	case '-':
+		return "", errors.New(rest)
+	case '$':
+		if n < 0 {
+			return "", nil
+		}
+		body := make([]byte, n+2)
+		_, err := io.ReadFull(r, body)
+		return string(body[:n]), err
+	case '*':
+		var lines []string
+		for range n {
+			one, err := answer(r)
+			if err != nil {
+				return "", err
+			}
+			lines = append(lines, one)
+		}
+		return strings.Join(lines, "\n"), nil
+	}
+	return rest, nil
+}
+
+// do sends a command that must succeed.
+func (s *Server) do(command string) string {
+	s.t.Helper()
+	text, err := ask(s.Socket(), command)
+	if err != nil {
+		s.t.Fatalf("%s: %v", command, err)
+	}
+	return text
+}
+
+// poll waits until ok says true.
+func poll(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); !ok(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %s in vain for %s", patience, what)
+		}
+	}
+}
