@@ -64,7 +64,7 @@ func (w *worker) inPool(ctx context.Context, u *unit, j Job, o *openJob, jr *jou
 		w.renewPools(alive, m, u, j)
 	}()
 	report, err := run(transfer.Env{Meter: m, Journal: jr, Slots: o.slots, Watcher: u.watch, Pace: o.pace.wait, Stopped: u.check,
-		Held: u.held, Owner: u.owner(number(u.fence)), Former: u.former()})
+		Held: u.held, Owner: u.owner(u.fence), Former: u.formerOwners()})
 	end()
 	<-renewed
 	if e := m.close(ctx); e != nil {
@@ -86,7 +86,7 @@ func (w *worker) meter(ctx context.Context, u *unit, j Job, o *openJob, jr *jour
 		calls: func(ctx context.Context) (func(context.Context), error) { return w.s.gate.hold(ctx, lim.calls) }}
 	claimant := claimantOf(u.job, jr.batch)
 	for _, l := range lim.bytes {
-		if len(u.former()) > 0 { // whoever held the batch before has lost it, and with it what was set aside
+		if len(u.formerOwners()) > 0 { // whoever held the batch before has lost it, and with it what was set aside
 			if err := w.s.cfg.Ledger.Abandon(ctx, l.subject, claimant+":"); err != nil {
 				return nil, err
 			}
@@ -166,7 +166,7 @@ func (w *worker) endBatch(ctx context.Context, u *unit, j Job, jr *journal, repo
 		}
 		k := keysOf(u.job)
 		_, err = w.s.scripts.owned(ctx, "batch_done", u.hold, []string{k.outcomes(jr.batch), k.ended(jr.batch)},
-			u.unit, u.fence, w.name, blob)
+			u.unit, u.fence, w.name, blob, jr.tail.last)
 		if j.claim.Unit == u.unit {
 			w.s.unclaim(ctx, u.job, j.claim)
 		}

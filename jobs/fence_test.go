@@ -68,7 +68,7 @@ func TestRenewalOfAnEndedUnitIsRefused(t *testing.T) {
 		w.put("a.bin", 10)
 		j := w.enqueue(w.order(transfer.DeleteNever))
 		h := w.steal(j.ID, unitScan, "somewhere:else:1:x")
-		if _, err := w.svc.scripts.owned(t.Context(), "scan_done", h, nil, h.fence, "w", 0, 0, 0, ""); err != nil {
+		if _, err := w.svc.scripts.owned(t.Context(), "scan_done", h, nil, h.fence, "w", 0, 0, 0, "", 0); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := w.svc.scripts.renew(t.Context(), h, leaseTime, "{}"); !errors.Is(err, transfer.ErrFenced) {
@@ -93,47 +93,56 @@ func TestLateWorkerStoresNothing(t *testing.T) {
 		if err := w.svc.audit(t.Context(), j.ID); err != nil {
 			t.Fatal(err)
 		}
-		before := w.dump(j.ID)
-		sc, ctx, k := w.svc.scripts, t.Context(), keysOf(j.ID)
-		for name, call := range map[string]func() error{
-			"renew": func() error { _, err := sc.renew(ctx, late, leaseTime, "{}"); return err },
-			"record": func() error {
-				_, err := sc.owned(ctx, "record", late, []string{k.outcomes(1)}, late.unit, late.fence, "1", 1, "copied", 1, 0, "{}")
-				return err
-			},
-			"batch_add": func() error {
-				_, err := sc.owned(ctx, "batch_add", late, []string{k.batch(1)}, late.fence, 1, "x", 1, 1, 1)
-				return err
-			},
-			"batch_done": func() error {
-				_, err := sc.owned(ctx, "batch_done", late, []string{k.outcomes(1), k.ended(1)}, late.unit, late.fence, "w", "x")
-				return err
-			},
-			"compact": func() error {
-				_, err := sc.owned(ctx, "compact", late, []string{k.outcomes(1), k.ended(1)}, late.unit, late.fence, "x")
-				return err
-			},
-			"scan_done": func() error {
-				_, err := sc.owned(ctx, "scan_done", late, nil, late.fence, "w", 0, 0, 0, "")
-				return err
-			},
-			"giveback": func() error { _, err := sc.giveback(ctx, late, giveBack{wait: true, reason: ReasonSpace}); return err },
-			"transition": func() error {
-				_, err := sc.transition(ctx, j.ID, from(FailedState), string(FailedState), "w", "x", late)
-				return err
-			},
-		} {
-			if err := call(); !errors.Is(err, transfer.ErrFenced) {
-				t.Errorf("%s by a late worker: %v", name, err)
-			}
-			if after := w.dump(j.ID); !maps.Equal(before, after) {
-				t.Errorf("%s by a late worker changed the store:\n%v\n%v", name, before, after)
-			}
-		}
-		if n, err := sc.run(ctx, "take_delete", j.ID, nil, late.unit, late.fence, 5).Int(); err != nil || n != -1 {
-			t.Errorf("take_delete by a late worker: %d, %v", n, err)
-		}
+		w.refused(late)
 	})
+}
+
+// refused demands that nothing which a holder may do is done for one that has lost its unit.
+func (w *world) refused(late hold) {
+	w.t.Helper()
+	before := w.dump(late.job)
+	sc, ctx, k := w.svc.scripts, w.t.Context(), keysOf(late.job)
+	for name, call := range map[string]func() error{
+		"renew": func() error { _, err := sc.renew(ctx, late, leaseTime, "{}"); return err },
+		"record": func() error {
+			_, err := sc.owned(ctx, "record", late, []string{k.outcomes(1)}, late.unit, late.fence, "1", "", 1, "copied", 1, 0, "{}")
+			return err
+		},
+		"batch_add": func() error {
+			_, err := sc.owned(ctx, "batch_add", late, []string{k.batch(1)}, late.fence, 1, "x", 1, 1, 1)
+			return err
+		},
+		"batch_done": func() error {
+			_, err := sc.owned(ctx, "batch_done", late, []string{k.outcomes(1), k.ended(1)}, late.unit, late.fence, "w", "x", "")
+			return err
+		},
+		"compact": func() error {
+			_, err := sc.owned(ctx, "compact", late, []string{k.outcomes(1), k.ended(1)}, late.unit, late.fence, "x", "")
+			return err
+		},
+		"scan_done": func() error {
+			_, err := sc.owned(ctx, "scan_done", late, nil, late.fence, "w", 0, 0, 0, "", 0)
+			return err
+		},
+		"giveback": func() error { _, err := sc.giveback(ctx, late, giveBack{wait: true, reason: ReasonSpace}); return err },
+		"transition": func() error {
+			_, err := sc.transition(ctx, late.job, from(FailedState), string(FailedState), "w", "x", late)
+			return err
+		},
+	} {
+		if err := call(); !errors.Is(err, transfer.ErrFenced) {
+			w.t.Errorf("%s by a late worker: %v", name, err)
+		}
+		if after := w.dump(late.job); !maps.Equal(before, after) {
+			w.t.Errorf("%s by a late worker changed the store:\n%v\n%v", name, before, after)
+		}
+	}
+	for name, args := range map[string][]any{"take_delete": {5}, "take_transfer": {5, 1, 0, 0}} {
+		args = append([]any{late.unit, late.fence}, args...)
+		if n, err := sc.run(ctx, name, late.job, nil, args...).Int(); err != nil || n != -1 {
+			w.t.Errorf("%s by a late worker: %d, %v", name, n, err)
+		}
+	}
 }
 
 // dump is all that the store holds of a job, but for its times.
@@ -324,7 +333,7 @@ func TestRecordSentTwiceCountsOnce(t *testing.T) {
 			if _, err := sc.owned(ctx, "batch_add", h, []string{k.batch(1)}, h.fence, 1, "blob", 1, 1, 10); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := sc.owned(ctx, "record", h, []string{k.outcomes(1)}, h.unit, h.fence, h.fence+".1.1", 1, "copied", 1, 0, "{}"); err != nil {
+			if _, err := sc.owned(ctx, "record", h, []string{k.outcomes(1)}, h.unit, h.fence, h.fence+".1", "", 1, "copied", 1, 0, "{}"); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -193,7 +193,7 @@ func (w *worker) compact(ctx context.Context, u *unit, jr *journal) error {
 		return err
 	}
 	k := keysOf(u.job)
-	_, err = w.s.scripts.owned(ctx, "compact", u.hold, []string{k.outcomes(jr.batch), k.ended(jr.batch)}, u.unit, u.fence, blob)
+	_, err = w.s.scripts.owned(ctx, "compact", u.hold, []string{k.outcomes(jr.batch), k.ended(jr.batch)}, u.unit, u.fence, blob, jr.tail.last)
 	return err
 }
 

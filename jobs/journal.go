@@ -14,6 +14,7 @@ import (
 type journal struct {
 	s       *Service
 	hold    hold
+	tail    *tail
 	batch   int64
 	entries []transfer.Entry
 	seen    func(State) // told of the job's state with each answer
@@ -21,7 +22,6 @@ type journal struct {
 	mu    sync.Mutex
 	cur   []transfer.Outcome // as stored
 	queue []*record
-	count int64 // records written
 	idle  *sync.Cond
 	busy  bool
 }
@@ -33,7 +33,7 @@ type record struct {
 }
 
 func newJournal(s *Service, h hold, batch int64, entries []transfer.Entry, done []transfer.Outcome, seen func(State)) *journal {
-	j := &journal{s: s, hold: h, batch: batch, entries: entries, cur: append([]transfer.Outcome(nil), done...), seen: seen}
+	j := &journal{s: s, hold: h, tail: h.tail, batch: batch, entries: entries, cur: append([]transfer.Outcome(nil), done...), seen: seen}
 	j.idle = sync.NewCond(&j.mu)
 	return j
 }
@@ -102,16 +102,22 @@ func (j *journal) write(ctx context.Context, todo []*record) error {
 		change.add(j.entries[r.i], r.o, 1)
 		next[r.i] = r.o
 	}
-	j.count++
-	seq := fmt.Sprintf("%s.%d.%d", j.hold.fence, j.batch, j.count)
 	j.mu.Unlock()
-	args := append([]any{j.hold.unit, j.hold.fence, seq}, change.args()...)
+	if j.tail.broken {
+		return fmt.Errorf("record outcomes of %s of job %s: an earlier one may be lost: %w", j.hold.unit, j.hold.job, transfer.ErrFenced)
+	}
+	j.tail.count++
+	seq := fmt.Sprintf("%s.%d", j.hold.fence, j.tail.count)
+	args := append([]any{j.hold.unit, j.hold.fence, seq, j.tail.last}, change.args()...)
 	ctx, cancel := context.WithTimeout(ctx, storeWait)
 	defer cancel()
 	state, err := j.s.scripts.owned(ctx, "record", j.hold, []string{keysOf(j.hold.job).outcomes(j.batch)}, append(args, pairs...)...)
 	if err != nil {
+		// It may be stored or not: counting on could count it twice. Whoever claims the unit next reads what is there.
+		j.tail.broken = true
 		return err
 	}
+	j.tail.last = seq
 	j.mu.Lock()
 	for i, o := range next {
 		j.cur[i] = o

@@ -69,7 +69,7 @@ func (w *worker) scan(ctx context.Context, u *unit) error {
 		}
 		w.log.Warn("scan incomplete", "job", u.job, "errors", res.ErrorCount, "first", wrong)
 	}
-	_, err = w.s.scripts.owned(ctx, "scan_done", u.hold, nil, u.fence, w.name, res.Excluded, res.ExcludedBytes, res.ErrorCount, wrong)
+	_, err = w.s.scripts.owned(ctx, "scan_done", u.hold, nil, u.fence, w.name, res.Excluded, res.ExcludedBytes, res.ErrorCount, wrong, p.count)
 	return err
 }
 

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"crypto/rand"
 	"embed"
 	"fmt"
 	"strconv"
@@ -69,10 +70,29 @@ func (s *scripts) verdict(ctx context.Context, name, id string, more []string, a
 	return n, State(fmt.Sprint(res[1])), nil
 }
 
+// markLength is that of the mark of a claim: 40 bits, which have to differ only from those of claims of the same unit that
+// a Redis has forgotten.
+const markLength = 8
+
 // hold is a unit that this worker has claimed.
 type hold struct {
 	job, unit, worker string
-	fence             string
+	fence             string   // number and mark, as "7.MARK"
+	former            []string // fences of claims before it, the last few
+	tail              *tail    // one for all copies of the hold
+}
+
+// tail is the end of what a claim has recorded. Records of one claim are written one after the other.
+type tail struct {
+	count  int64
+	last   string // record that is surely stored; "" for none
+	broken bool   // it isn't known what of the record behind it is stored
+}
+
+// attempt is the number in the fence.
+func (h hold) attempt() int64 {
+	n, _, _ := strings.Cut(h.fence, ".")
+	return number(n)
 }
 
 // owned runs a script that answers {1 or 0 (lost), state}; lost is transfer.ErrFenced.
@@ -97,14 +117,14 @@ func (s *scripts) claimNext(ctx context.Context, id, lane, worker string, lease 
 }
 
 func (s *scripts) claimed(ctx context.Context, id, worker string, args ...any) (hold, State, error) {
-	res, err := s.run(ctx, "claim", id, nil, args...).StringSlice()
+	res, err := s.run(ctx, "claim", id, nil, append(args, rand.Text()[:markLength])...).StringSlice()
 	if err != nil {
 		return hold{}, "", fmt.Errorf("claim work of job %s: %w", id, err)
 	}
-	if len(res) != 3 {
+	if len(res) != 4 {
 		return hold{}, "", fmt.Errorf("claim work of job %s: unexpected answer %v", id, res)
 	}
-	return hold{job: id, unit: res[2], worker: worker, fence: res[0]}, State(res[1]), nil
+	return hold{job: id, unit: res[2], worker: worker, fence: res[0], former: strings.Fields(res[3]), tail: &tail{}}, State(res[1]), nil
 }
 
 func (s *scripts) renew(ctx context.Context, h hold, lease time.Duration, live string) (State, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -233,18 +234,25 @@ func (u *unit) renewed(asked time.Time) {
 	u.expires.Store(&till)
 }
 
-// former are the fencing numbers that earlier claims of the unit may have had, the last few of them.
-func (u *unit) former() []string {
-	fence, all := number(u.fence), []string{}
-	// The first task is sent with number 1 and claimed with 2.
-	for n := max(2, fence-8); n < fence; n++ {
-		all = append(all, u.owner(n))
+// formerOwners are those of earlier claims of the unit, the last few of them.
+func (u *unit) formerOwners() []string {
+	all := []string{}
+	for _, fence := range u.former {
+		all = append(all, u.owner(fence))
+	}
+	if len(all) > 0 {
+		return all
+	}
+	// None is known, but a version before this one may have claimed it, whose fences were numbers alone. The first task is
+	// sent with number 1 and claimed with 2.
+	for n := max(2, u.attempt()-8); n < u.attempt(); n++ {
+		all = append(all, u.owner(strconv.FormatInt(n, 10)))
 	}
 	return all
 }
 
 // owner names a claim of the unit in what it leaves at the destination.
-func (u *unit) owner(fence int64) string { return fmt.Sprintf("%s:%s:%d", u.job, u.unit, fence) }
+func (u *unit) owner(fence string) string { return fmt.Sprintf("%s:%s:%s", u.job, u.unit, fence) }
 
 // keep renews the lease until ctx is done. It cancels the work when the lease is lost or can't be renewed in time, at
 // once when the job is canceled, and after the grace when it is paused or the worker stops.

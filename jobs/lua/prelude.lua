@@ -5,6 +5,7 @@
 --   3 fed     zset  unit -> ms           units that a task was sent for, and when
 --   4 lease   zset  unit -> ms           units that a worker holds, and until when
 --   5 att     hash  unit -> number       grows with each sending and each claim: the fencing number
+--                   unit:claims -> fences of the last claims of a unit that hasn't ended, each "number.mark"
 --   6 holder  hash  unit -> worker       who holds the lease
 --   7 parked  zset  unit -> bytes        units that nothing can be done for now, and the smallest need of each
 --   8 history list  "ms|from|to|reason|by"
@@ -23,7 +24,18 @@ local function runs(state)
   return state == 'queued' or state == 'scanning' or state == 'transferring' or state == 'finishing'
 end
 
-local function owns(unit, fence) return redis.call('HGET', att, unit) == fence end
+-- owns tells whether a fence is that of the unit now: its number, and of a claim the mark behind it. A Redis that was put
+-- back, by a failover or an older file, hands out a number again: only the mark tells the two holders apart.
+local function owns(unit, fence)
+  local n, mark = string.match(fence, '^(%d+)(%.?.*)$')
+  if redis.call('HGET', att, unit) ~= n then return false end
+  if mark == '' then return true end -- of a task, or of a claim by an earlier version
+  return string.sub(redis.call('HGET', att, unit .. ':claims') or '', -#fence) == fence
+end
+
+-- recorded tells whether the last record of the claim that holds the unit is the one that it believes to be the last. After
+-- Redis was put back, records may be missing though the claim still stands.
+local function recorded(unit, last) return field('last:' .. unit) == last end
 
 -- move changes the state; the caller has checked that it may.
 local function move(from, to, reason, till, err, by)

@@ -1,0 +1,167 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"testing"
+
+	"offload/internal/redistest"
+	"offload/transfer"
+)
+
+// These tests put Redis back to an earlier state, as a failover does that the last writes hadn't reached, or a restart on
+// an older append-only file.
+
+func olderWorld(t *testing.T) (*world, *redistest.Server) {
+	t.Helper()
+	server := redistest.StartServer(t)
+	return newWorld(t, server.URL()), server
+}
+
+// The same number is handed out twice; only the second holder owns the unit, and their uploads have other names.
+func TestANumberHandedOutTwiceHasOneOwner(t *testing.T) {
+	w, server := olderWorld(t)
+	w.tree(3, 500)
+	j := w.enqueue(w.order(transfer.DeleteVerified))
+	backup := server.Save()
+	first := w.steal(j.ID, unitScan, "somewhere:else:1:x")
+	server.Restore(backup)
+	w.refused(first) // though nobody else has claimed it yet
+	second := w.steal(j.ID, unitScan, "somewhere:else:2:y")
+	if first.attempt() != second.attempt() {
+		t.Fatalf("fences %s and %s: want the same number", first.fence, second.fence)
+	}
+	w.refused(first)
+	if _, err := w.svc.scripts.renew(t.Context(), second, leaseTime, ""); err != nil {
+		t.Errorf("the second holder: %v", err)
+	}
+	a, b := unit{hold: first}, unit{hold: second}
+	if a.owner(a.fence) == b.owner(b.fence) {
+		t.Error("both write to the same partial upload")
+	}
+}
+
+// A claim that outlives what it has recorded must not go on counting: its unit is handed back and read anew.
+func TestAForgottenRecordEndsItsClaim(t *testing.T) {
+	w, server := olderWorld(t)
+	j := w.enqueue(w.order(transfer.DeleteVerified))
+	h, sc, ctx, k := w.steal(j.ID, unitScan, "somewhere:else:1:x"), w.svc.scripts, t.Context(), keysOf(j.ID)
+	entries := make([]transfer.Entry, 3)
+	record := func(jr *journal, i int) error {
+		return jr.Record(ctx, i, transfer.Outcome{Result: transfer.Copied, Source: transfer.Kept})
+	}
+	jr := newJournal(w.svc, h, 1, entries, make([]transfer.Outcome, 3), func(State) {})
+	if err := record(jr, 0); err != nil {
+		t.Fatal(err)
+	}
+	backup := server.Save()
+	if err := record(jr, 1); err != nil {
+		t.Fatal(err)
+	}
+	server.Restore(backup)
+	for name, call := range map[string]func() error{
+		"batch_done": func() error {
+			_, err := sc.owned(ctx, "batch_done", h, []string{k.outcomes(1), k.ended(1)}, h.unit, h.fence, "w", "x", jr.tail.last)
+			return err
+		},
+		"compact": func() error {
+			_, err := sc.owned(ctx, "compact", h, []string{k.outcomes(1), k.ended(1)}, h.unit, h.fence, "x", jr.tail.last)
+			return err
+		},
+		"record":       func() error { return record(jr, 2) },
+		"record again": func() error { return record(jr, 2) },
+	} {
+		if err := call(); !errors.Is(err, transfer.ErrFenced) {
+			t.Errorf("%s after a record was lost: %v", name, err)
+		}
+	}
+	if got, err := w.svc.Get(ctx, j.ID); err != nil || got.Files.Copied != 1 {
+		t.Errorf("%d copied, %v; want 1", got.Files.Copied, err)
+	}
+	if _, err := sc.giveback(ctx, h, giveBack{}); err != nil {
+		t.Errorf("hand the unit back: %v", err)
+	}
+}
+
+// A record whose answer never came may be stored: nothing is counted on top of it.
+func TestARecordWithoutAnAnswerEndsTheClaim(t *testing.T) {
+	eachStore(t, func(t *testing.T, w *world) {
+		j := w.enqueue(w.order(transfer.DeleteVerified))
+		h := w.steal(j.ID, unitScan, "somewhere:else:1:x")
+		jr := newJournal(w.svc, h, 1, make([]transfer.Entry, 1), make([]transfer.Outcome, 1), func(State) {})
+		if err := jr.write(t.Context(), []*record{{o: transfer.Outcome{Result: transfer.Copied}, done: make(chan error, 1)}}); err != nil {
+			t.Fatal(err)
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		late := []*record{{o: transfer.Outcome{Result: transfer.Failed}, done: make(chan error, 1)}}
+		if err := jr.write(gone, late); err == nil || errors.Is(err, transfer.ErrFenced) {
+			t.Fatalf("a record that couldn't be sent: %v", err)
+		}
+		if err := jr.write(t.Context(), late); !errors.Is(err, transfer.ErrFenced) {
+			t.Errorf("the next record: %v", err)
+		}
+		if got, err := w.svc.Get(t.Context(), j.ID); err != nil || got.Files.Copied != 1 || got.Files.Failed != 0 {
+			t.Errorf("%+v, %v", got.Files, err)
+		}
+	})
+}
+
+// A scan may not end where batches that it stored are gone: their files would be forgotten.
+func TestAForgottenBatchIsScannedAgain(t *testing.T) {
+	w, server := olderWorld(t)
+	j := w.enqueue(w.order(transfer.DeleteNever))
+	h, sc, ctx, k := w.steal(j.ID, unitScan, "somewhere:else:1:x"), w.svc.scripts, t.Context(), keysOf(j.ID)
+	add := func(n int64) {
+		t.Helper()
+		if _, err := sc.owned(ctx, "batch_add", h, []string{k.batch(n)}, h.fence, n, "blob", 1, 1, 10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add(1)
+	backup := server.Save()
+	add(2)
+	server.Restore(backup)
+	if _, err := sc.owned(ctx, "scan_done", h, nil, h.fence, "w", 0, 0, 0, "", 2); !errors.Is(err, transfer.ErrFenced) {
+		t.Errorf("scan_done after a batch was lost: %v", err)
+	}
+}
+
+// Two workers move a tree while Redis is put back again and again: every file has one outcome, and is whole.
+func TestPutBackUnderTwoWorkers(t *testing.T) {
+	w, server := olderWorld(t)
+	w.tree(300, 4000)
+	want := files(t, w.src)
+	for range 2 {
+		s := w.service(func(ctx context.Context, a, b string, o transfer.Options) (*transfer.Pair, error) {
+			return transfer.Open(ctx, a, b, o)
+		})
+		w.worker(s, WorkerOptions{Batches: 2, Transfers: 2})
+	}
+	j := w.enqueue(slow(w.order(transfer.DeleteVerified), "200k"))
+	copied := func() int64 {
+		j, err := w.svc.Get(t.Context(), j.ID)
+		if err != nil {
+			return 0
+		}
+		return j.Files.Copied
+	}
+	for range 3 {
+		had := copied()
+		until(t, "the job goes on", func() bool { return copied() > had+5 })
+		backup := server.Save()
+		saved := copied()
+		until(t, "more is recorded than the copy has", func() bool { return copied() > saved+3 })
+		server.Restore(backup)
+	}
+	j = w.reach(j.ID, Completed, CompletedW, FailedState)
+	f := j.Files
+	t.Logf("%s: %+v %s", j.State, f, j.Error)
+	if j.State == FailedState || f.Found != int64(len(want)) || f.Found != f.Copied+f.Skipped+f.SetAside+f.Failed+f.Excluded {
+		t.Errorf("%s, %+v: want an outcome for each of %d files", j.State, f, len(want))
+	}
+	if got := files(t, w.dst); !maps.Equal(got, want) {
+		t.Errorf("%d files arrived, want %d, all whole", len(got), len(want))
+	}
+}
