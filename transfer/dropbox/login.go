@@ -66,7 +66,7 @@ func newLogin(ctx context.Context, c *Clouds, info *fs.RegInfo, name string, m *
 	if err != nil {
 		return nil, err
 	}
-	base := fshttp.NewClient(ctx)
+	base := fshttp.NewClientCustom(ctx, transfer.SendOnce)
 	base.Transport = sieve{base.Transport}
 	_, tokens, err := oauthutil.NewClientWithBaseClient(ctx, name, m, conf, base)
 	if err != nil {

@@ -109,6 +109,7 @@ func newHTTP(mark string) *http.Client {
 	c := fshttp.NewClientCustom(transfer.WithCallMark(context.Background(), mark), func(t *http.Transport) {
 		t.MaxIdleConnsPerHost = max(t.MaxIdleConnsPerHost, apiMax)
 		t.MaxIdleConns = 4 * t.MaxIdleConnsPerHost
+		transfer.SendOnce(t)
 	})
 	if t, ok := c.Transport.(*fshttp.Transport); ok {
 		agent := api.GetCommonHeaders(nil)["User-Agent"]
