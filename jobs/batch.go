@@ -42,7 +42,7 @@ func (w *worker) batch(ctx context.Context, u *unit, n int64) error {
 	jr := newJournal(w.s, u.hold, n, b.entries, b.done, u.saw)
 	w.expect(ctx, u, jr.pendingBytes())
 	report, err := w.inPool(ctx, u, j, o, jr, func(env transfer.Env) (transfer.Report, error) {
-		return o.pair.RunBatch(ctx, w.transferBatch(u, j, b), env)
+		return w.runBatch(ctx, u, o, jr, w.transferBatch(u, j, b), env)
 	})
 	if err != nil {
 		return err
@@ -63,7 +63,7 @@ func (w *worker) inPool(ctx context.Context, u *unit, j Job, o *openJob, jr *jou
 		defer close(renewed)
 		w.renewPools(alive, m, u, j)
 	}()
-	report, err := run(transfer.Env{Meter: m, Journal: jr, Slots: o.slots, Watcher: u.watch, Pace: o.pace.wait, Stopped: u.check,
+	report, err := run(transfer.Env{Meter: m, Journal: jr, Slots: gated{o.slots, &w.gate}, Watcher: u.watch, Pace: o.pace.wait, Stopped: u.check,
 		Held: u.held, Owner: u.owner(u.fence), Former: u.formerOwners()})
 	end()
 	<-renewed

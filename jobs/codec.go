@@ -68,7 +68,7 @@ func (c *codec) unpackBatch(blob []byte) ([]transfer.Entry, []transfer.DirInfo, 
 		return nil, nil, fmt.Errorf("unpack batch: %w", err)
 	}
 	if head.Version != batchVersion {
-		return nil, nil, fmt.Errorf("unpack batch: version %d isn't known here: update this worker", head.Version)
+		return nil, nil, fmt.Errorf("unpack batch: version %d isn't known here: %w", head.Version, errNewer)
 	}
 	entries, err := lines[transfer.Entry](r, head.Count)
 	return entries, head.Dirs, err

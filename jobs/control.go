@@ -72,6 +72,9 @@ func (s *Service) Retry(ctx context.Context, id string) (Job, error) {
 	if !one(j.State, CompletedW, FailedState) {
 		return Job{}, fmt.Errorf("job %s is %s: %w", j.ID, j.State, ErrState)
 	}
+	if err := s.checkVersion(ctx, j.ID); err != nil {
+		return Job{}, err
+	}
 	f, err := s.client.HMGet(ctx, keysOf(j.ID).job(), "unlisted", "not_purged").Result()
 	if err != nil {
 		return Job{}, fmt.Errorf("read job %s: %w", j.ID, err)
@@ -95,7 +98,7 @@ func (s *Service) Retry(ctx context.Context, id string) (Job, error) {
 		return Job{}, fmt.Errorf("job %s has no failed files: %w", j.ID, ErrState)
 	}
 	s.look(ctx, j.ID, firstLook) // should this process die right after the change
-	n, state, err := s.scripts.verdict(ctx, "restart", j.ID, nil, from(Transferring), s.self, rescan)
+	n, state, err := s.scripts.verdict(ctx, "restart", j.ID, []string{keysOf(j.ID).crashes()}, from(Transferring), s.self, rescan)
 	if err != nil {
 		return Job{}, err
 	}
@@ -178,7 +181,7 @@ func (s *Service) Remove(ctx context.Context, id string) error {
 	p := s.client.Pipeline()
 	p.ZRem(ctx, keyIndex, j.ID)
 	p.ZRem(ctx, keyDue, j.ID)
-	p.Del(ctx, append(k.common(), k.bandwidth())...)
+	p.Del(ctx, append(k.common(), k.bandwidth(), k.crashes())...)
 	for n := int64(1); n <= count; n++ {
 		p.Del(ctx, k.batch(n), k.outcomes(n), k.ended(n))
 	}

@@ -36,9 +36,6 @@ func newRing(client redis.UniversalClient) *ring {
 	return &ring{client: client, join: of("join"), pick: of("pick"), charge: of("charge")}
 }
 
-// isLane tells whether a queue is a lane of the pool.
-func isLane(queue string) bool { return one(Priority(queue), High, Normal, Low) }
-
 // keys are those of a lane's ring, all in one slot.
 func (r *ring) keys(lane string) []string {
 	base := "offload:{fair:" + lane + "}:"

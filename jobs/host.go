@@ -53,6 +53,20 @@ func knownDead(name string) bool {
 	return ok && (strings.HasPrefix(rest, "Z") || strings.HasPrefix(rest, "X"))
 }
 
+// knownAlive tells whether the named process surely lives, though it may be frozen or cut off from the store. Of the
+// names that bear this process's own number only its own is: the others were here before.
+func (s *Service) knownAlive(name string) bool {
+	p := strings.Split(name, ":")
+	if name == s.self {
+		return true
+	}
+	if len(p) != 4 || p[1] == "" || p[1] != pidSpace() || p[2] == strconv.Itoa(os.Getpid()) {
+		return false
+	}
+	_, err := os.Stat("/proc/" + p[2] + "/stat")
+	return err == nil && !knownDead(name)
+}
+
 // shortName is what people see of a process: host and process ID.
 func shortName(name string) string {
 	p := strings.Split(name, ":")

@@ -114,7 +114,8 @@ type Job struct {
 	Finished     *time.Time            `json:"finished"`
 	Order        Order                 `json:"-"`
 
-	claim claim // the unit that has waited longest for quota
+	version int   // that a worker needs
+	claim   claim // the unit that has waited longest for quota
 }
 
 // Terminal tells whether nothing will become of the job any more unless it is retried.

@@ -42,6 +42,7 @@ func (w *worker) maintain(ctx context.Context) {
 }
 
 func (w *worker) maintainOnce(ctx context.Context, swept *time.Time) error {
+	w.pardon(ctx)
 	if w.opt.Job == "" {
 		alive := redis.Z{Score: float64(time.Now().Add(leaseTime).UnixMilli()), Member: w.name}
 		if err := w.s.client.ZAdd(ctx, keyWorkers, alive).Err(); err != nil {
@@ -103,6 +104,11 @@ func (w *worker) lead(ctx context.Context) (bool, error) {
 
 // adopt gives a job to a queue and an owner, unless another living process owns it.
 func (s *Service) adopt(ctx context.Context, id, queue, owner string) error {
+	if owner != "" { // it means to work on the job
+		if err := s.checkVersion(ctx, id); err != nil {
+			return err
+		}
+	}
 	had, err := s.client.HGet(ctx, keysOf(id).job(), "owner").Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return fmt.Errorf("read job %s: %w", id, err)
@@ -129,8 +135,16 @@ func (s *Service) auditAnd(ctx context.Context, id string, wakes bool) error {
 		return fmt.Errorf("audit job %s: %w", id, err)
 	}
 	slices.Sort(holders)
-	dead := slices.DeleteFunc(slices.Compact(holders), func(h string) bool { return !knownDead(h) })
-	a, err := s.scripts.audit(ctx, id, resendAfter, dead)
+	var dead, alive []string
+	for _, h := range slices.Compact(holders) {
+		switch {
+		case knownDead(h):
+			dead = append(dead, h)
+		case s.knownAlive(h):
+			alive = append(alive, h)
+		}
+	}
+	a, err := s.scripts.audit(ctx, id, resendAfter, dead, alive)
 	if err != nil {
 		return err
 	}
@@ -139,6 +153,9 @@ func (s *Service) auditAnd(ctx context.Context, id string, wakes bool) error {
 	}
 	if a.state == "" {
 		return s.forget(ctx, id)
+	}
+	if err := s.noteVersion(ctx, id, a); err != nil {
+		return err
 	}
 	if err := s.send(ctx, a.queue, id, a.tasks); err != nil {
 		return err
@@ -185,7 +202,7 @@ func (s *Service) toPool(ctx context.Context, id string) error {
 		return err
 	}
 	s.log.Info("hand a job to the pool, the process that ran it is gone", "job", id)
-	return s.adopt(ctx, id, string(j.Order.Priority), "")
+	return s.adopt(ctx, id, laneOf(j.Order.Priority, j.version), "")
 }
 
 // wake goes on with a waiting job when the time has come that it waits for. Those that wait for quota are mindQuota's.

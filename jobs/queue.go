@@ -41,11 +41,6 @@ type payload struct {
 // foregroundQueue is served by the one process that runs the job.
 func foregroundQueue(id string) string { return "run-" + id }
 
-// poolQueues are the lanes of the pool. A worker serves them strictly in this order, the highest number first.
-func poolQueues() map[string]int {
-	return map[string]int{string(High): 3, string(Normal): 2, string(Low): 1}
-}
-
 // feed sends tasks for the next units of a job, up to the window.
 func (s *Service) feed(ctx context.Context, id string) error {
 	queue, account, tasks, err := s.scripts.feed(ctx, id, feedWindow)

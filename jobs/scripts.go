@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"embed"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,8 +33,9 @@ func script(names ...string) *redis.Script {
 
 // scripts are the state changes of a job, one Lua file each; the header of a file tells its arguments.
 type scripts struct {
-	client redis.UniversalClient
-	byName map[string]*redis.Script
+	client  redis.UniversalClient
+	byName  map[string]*redis.Script
+	version int // of the jobs that this program can work on
 }
 
 func loadScripts(client redis.UniversalClient) *scripts {
@@ -41,7 +43,7 @@ func loadScripts(client redis.UniversalClient) *scripts {
 	if err != nil {
 		panic(err) // as for script
 	}
-	s := &scripts{client: client, byName: map[string]*redis.Script{}}
+	s := &scripts{client: client, byName: map[string]*redis.Script{}, version: jobVersion}
 	for _, f := range files {
 		if name, ok := strings.CutSuffix(f.Name(), ".lua"); ok {
 			s.byName[name] = script("prelude", name)
@@ -80,6 +82,8 @@ type hold struct {
 	fence             string   // number and mark, as "7.MARK"
 	former            []string // fences of claims before it, the last few
 	tail              *tail    // one for all copies of the hold
+	crashes           string   // deaths of workers with this unit, see lua/audit.lua; "" for none
+	deaths            int64    // of workers with any unit of the job
 }
 
 // tail is the end of what a claim has recorded. Records of one claim are written one after the other.
@@ -117,14 +121,15 @@ func (s *scripts) claimNext(ctx context.Context, id, lane, worker string, lease 
 }
 
 func (s *scripts) claimed(ctx context.Context, id, worker string, args ...any) (hold, State, error) {
-	res, err := s.run(ctx, "claim", id, nil, append(args, rand.Text()[:markLength])...).StringSlice()
+	res, err := s.run(ctx, "claim", id, []string{keysOf(id).crashes()}, append(args, s.version, rand.Text()[:markLength])...).StringSlice()
 	if err != nil {
 		return hold{}, "", fmt.Errorf("claim work of job %s: %w", id, err)
 	}
-	if len(res) != 4 {
+	if len(res) != 6 {
 		return hold{}, "", fmt.Errorf("claim work of job %s: unexpected answer %v", id, res)
 	}
-	return hold{job: id, unit: res[2], worker: worker, fence: res[0], former: strings.Fields(res[3]), tail: &tail{}}, State(res[1]), nil
+	return hold{job: id, unit: res[2], worker: worker, fence: res[0], former: strings.Fields(res[3]), tail: &tail{}, crashes: res[4],
+		deaths: number(res[5])}, State(res[1]), nil
 }
 
 func (s *scripts) renew(ctx context.Context, h hold, lease time.Duration, live string) (State, error) {
@@ -221,24 +226,26 @@ type audited struct {
 	unit       string    // the parked one that needs least, "" for none
 	claim      claim     // the unit that has waited longest for quota
 	claimHeld  bool      // a worker holds that unit
+	version    int       // that a worker needs
 	tasks      []task
 }
 
-func (s *scripts) audit(ctx context.Context, id string, resend time.Duration, dead []string) (audited, error) {
-	args := []any{resend.Milliseconds()}
-	for _, d := range dead {
-		args = append(args, d)
+// audit takes back what workers that are gone hold; dead are those known to be, alive those known not to be.
+func (s *scripts) audit(ctx context.Context, id string, resend time.Duration, dead, alive []string) (audited, error) {
+	args := []any{resend.Milliseconds(), len(dead)}
+	for _, name := range slices.Concat(dead, alive) {
+		args = append(args, name)
 	}
-	res, err := s.run(ctx, "audit", id, nil, args...).StringSlice()
+	res, err := s.run(ctx, "audit", id, []string{keysOf(id).crashes()}, args...).StringSlice()
 	if err != nil {
 		return audited{}, fmt.Errorf("audit job %s: %w", id, err)
 	}
-	if len(res) < 12 {
+	if len(res) < 13 {
 		return audited{}, fmt.Errorf("audit job %s: unexpected answer %v", id, res)
 	}
 	a := audited{state: State(res[0]), reason: Reason(res[1]), until: fromMillis(res[2]), queue: res[3], need: -1,
 		owner: res[5], ownerUntil: fromMillis(res[6]), lost: number(res[7]),
-		now: fromMillis(res[8]), unit: res[9], claimHeld: res[11] == "1"}
+		now: fromMillis(res[8]), unit: res[9], claimHeld: res[11] == "1", version: versionNumber(res[12])}
 	if a.claim, err = parseClaim(res[10]); err != nil {
 		return audited{}, fmt.Errorf("audit job %s: %w", id, err)
 	}
@@ -249,7 +256,7 @@ func (s *scripts) audit(ctx context.Context, id string, resend time.Duration, de
 		}
 		a.need = int64(need)
 	}
-	a.tasks, err = parseTasks(res[12:])
+	a.tasks, err = parseTasks(res[13:])
 	return a, err
 }
 

@@ -54,7 +54,8 @@ type Service struct {
 	bands   *bandwidths
 	ring    *ring
 	log     *slog.Logger
-	self    string // this process, as leases name it
+	self    string          // this process, as leases name it
+	least   func(Order) int // the least version of a worker for an order
 
 	fleetOnce sync.Once // fleet is made when it is first asked for
 	fleet     *fleet
@@ -81,7 +82,7 @@ func New(cfg Config) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{cfg: cfg, client: cfg.Store.Client(), scripts: loadScripts(cfg.Store.Client()), codec: c, bands: bands,
-		ring: newRing(cfg.Store.Client()), tasks: asynq.NewClient(cfg.Store), log: cfg.Log, self: processName()}
+		ring: newRing(cfg.Store.Client()), tasks: asynq.NewClient(cfg.Store), log: cfg.Log, self: versioned(processName(), jobVersion), least: leastVersion}
 	s.gate = &callGate{s: s}
 	return s, nil
 }
@@ -127,14 +128,18 @@ func (s *Service) enqueue(ctx context.Context, o Order, owner, by string) (Job, 
 	if err := s.index(ctx, id); err != nil {
 		return Job{}, err
 	}
-	queue := string(o.Priority)
+	version := s.least(o)
+	queue := laneOf(o.Priority, version)
 	ordered := o.Order == transfer.OrderLargest || o.Order == transfer.OrderOldest
 	ownerUntil := int64(0)
 	if owner != "" {
 		queue, ownerUntil = foregroundQueue(id), time.Now().Add(ownerSilence).UnixMilli()
 	}
-	if err := s.scripts.run(ctx, "create", id, nil, by, "order", raw, "account", o.Account, "queue", queue, "ordered", ordered,
-		"owner", owner, "owner_until", ownerUntil).Err(); err != nil {
+	fields := []any{by, "order", raw, "account", o.Account, "queue", queue, "ordered", ordered, "owner", owner, "owner_until", ownerUntil}
+	if version > 1 {
+		fields = append(fields, fieldVersion, version)
+	}
+	if err := s.scripts.run(ctx, "create", id, nil, fields...).Err(); err != nil {
 		return Job{}, fmt.Errorf("store job: %w", err)
 	}
 	// A job that is stored is accepted: if sending its task fails now, maintenance sends it.
@@ -222,6 +227,10 @@ func jobOf(id string, f map[string]string) (Job, error) {
 	if set, ok := f[fieldBandwidth]; ok {
 		j.BwLimit = limitText(set)
 	}
+	if f[fieldTooNew] != "" && j.State.Runs() {
+		j.Error = tooNewText
+	}
+	j.version = versionNumber(f[fieldVersion])
 	j.Grades = Grades{n("grade_A"), n("grade_B"), n("grade_C"), n("grade_D")}
 	return j, nil
 }

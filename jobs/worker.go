@@ -33,6 +33,8 @@ type worker struct {
 	pairs    *pairs
 	stopping chan struct{} // closed when nothing new may begin
 	failures failures      // of a job in a row
+	gate     gate          // between the files of all batches
+	pardons  pardons       // units that were lost while this process lived on
 }
 
 // RunWorker works until soft is done, then finishes or hands back what has begun and returns when all of it has
@@ -47,7 +49,7 @@ func (s *Service) RunWorker(soft, hard context.Context, o WorkerOptions) error {
 	}
 	w := &worker{s: s, opt: o, name: s.self, log: s.log, stopping: make(chan struct{})}
 	w.pairs = newPairs(s, o.Transfers)
-	queues := poolQueues()
+	queues := poolQueues(s.scripts.version)
 	if o.Job != "" {
 		if err := s.adopt(soft, o.Job, foregroundQueue(o.Job), w.name); err != nil {
 			return err
@@ -122,6 +124,7 @@ func (w *worker) untilStop(soft, hard context.Context) error {
 func (w *worker) leave(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, storeWait)
 	defer cancel()
+	w.pardon(ctx)
 	if w.opt.Job == "" {
 		return w.s.client.ZRem(ctx, keyWorkers, w.name).Err()
 	}
@@ -168,7 +171,8 @@ func (w *worker) serve(ctx context.Context, queue string, p payload) error {
 	defer beats.Wait()
 	defer cancel(nil)
 	err = w.do(ctx, u)
-	if errors.Is(err, transfer.ErrFenced) || errors.Is(context.Cause(ctx), transfer.ErrFenced) {
+	fenced := errors.Is(err, transfer.ErrFenced) || errors.Is(context.Cause(ctx), transfer.ErrFenced)
+	if fenced {
 		w.log.Warn("lost a unit to another worker, or what it had set aside", "job", h.job, "unit", h.unit)
 		err = transfer.ErrStop // where it still is ours, it is handed back: nobody has to wait for the end of its lease
 	}
@@ -176,6 +180,9 @@ func (w *worker) serve(ctx context.Context, queue string, p payload) error {
 		err = w.failed(ctx, u, err)
 	} else {
 		w.failures.clear(h.job)
+	}
+	if fenced || err != nil {
+		w.pardons.add(h)
 	}
 	after, done := context.WithTimeout(context.WithoutCancel(ctx), storeWait)
 	defer done()
@@ -195,9 +202,16 @@ func (w *worker) do(ctx context.Context, u *unit) (err error) {
 			err = fmt.Errorf("a bug was hit: %v", p)
 		}
 	}()
+	if err := u.hopeless(); err != nil {
+		return err
+	}
 	n, isBatch := batchNumber(u.unit)
 	switch {
 	case u.unit == unitScan:
+		if err := w.gate.enter(ctx); err != nil {
+			return err
+		}
+		defer w.gate.leave()
 		return w.scan(ctx, u)
 	case u.unit == unitFinish:
 		return w.finish(ctx, u)
@@ -368,7 +382,7 @@ func (w *worker) failed(ctx context.Context, u *unit, cause error) error {
 		return err
 	}
 	var final *finalError
-	if errors.As(cause, &final) || n >= maxFailures {
+	if errors.As(cause, &final) || n >= maxFailures && !errors.Is(cause, errNewer) {
 		_, err := w.s.scripts.transition(clean, u.job, from(FailedState), string(FailedState), w.name, transfer.WithoutQueries(cause.Error()), u.hold)
 		if err == nil || !errors.Is(err, ErrState) {
 			return err

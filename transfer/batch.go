@@ -19,6 +19,8 @@ type Batch struct {
 	// Dirs counts the files of the folders that the entries lie in, where the scan knows it. It only saves calls:
 	// a folder of which the batch holds a good share is listed once instead of being asked for each file.
 	Dirs []DirInfo
+	// Omit says which entries this run leaves alone, as if they weren't of the batch; nil is none.
+	Omit map[int]bool
 	// AllowDelete is asked just before each deletion; false keeps the source file, with code max_delete. Nil allows all.
 	AllowDelete func(ctx context.Context) bool
 }
@@ -122,6 +124,10 @@ func (r *run) each(ctx context.Context, do func(*work, context.Context) error) (
 					cancel(portErr("move "+w.e.Path, fmt.Errorf("a bug was hit: %v", p)))
 				}
 			}()
+			if err := r.env.Begin(ctx, w.i); err != nil {
+				cancel(portErr("begin "+w.e.Path, err))
+				return
+			}
 			if err := do(w, ctx); err != nil {
 				cancel(err)
 			}
@@ -138,7 +144,7 @@ func newRun(p *Pair, b Batch, env Env, open func(Entry, Outcome) bool) *run {
 		closed: make([]bool, len(b.Entries))}
 	src, dst := make([]string, 0, len(b.Entries)), make([]string, 0, len(b.Entries))
 	for i, e := range b.Entries {
-		if !open(e, r.doneAt(i)) {
+		if b.Omit[i] || !open(e, r.doneAt(i)) {
 			r.closed[i] = true
 		} else if e.Verdict == Pending {
 			src, dst = append(src, e.SourcePath()), append(dst, e.DestPath())
@@ -255,6 +261,9 @@ func (e Env) withDefaults() Env {
 	}
 	if e.Stopped == nil {
 		e.Stopped = func(ctx context.Context) error { return context.Cause(ctx) }
+	}
+	if e.Begin == nil {
+		e.Begin = func(context.Context, int) error { return nil }
 	}
 	if e.Held == nil {
 		e.Held = func() error { return nil }

@@ -13,6 +13,7 @@ const (
 	CodeTooLarge      = "too_large"         // the destination can't hold a file of this size
 	CodeEmptyRefused  = "empty_refused"     // the destination can't hold empty files
 	CodeGaveUp        = "gave_up"           // errors that looked passing didn't pass
+	CodeKilledWorker  = "killed_worker"     // each process that began it died with it
 	CodeConflictKept  = "conflict_kept"     // different content at the destination; --conflict skip
 	CodeConflictDir   = "conflict_folder"   // a folder at the destination bears the name
 	CodeDestGone      = "dest_changed"      // the copy is not at the destination any more, nor is the source
@@ -42,6 +43,7 @@ func remedies() map[string]string {
 		CodeTooLarge:      "Split the file, or choose another destination for it.",
 		CodeEmptyRefused:  "Nothing is lost with an empty file; choose another destination if it matters.",
 		CodeGaveUp:        "Check the connection and retry the job.",
+		CodeKilledWorker:  "Look at the workers' logs and memory limits, then retry the job, or move the file by other means.",
 		CodeConflictKept:  "Use --conflict rename to keep both, or --conflict overwrite to replace it.",
 		CodeConflictDir:   "Rename the folder or the file, or use --conflict rename.",
 		CodeDestGone:      "Look in the destination's and the source's trash.",

@@ -64,6 +64,9 @@ type Env struct {
 	Pace func(ctx context.Context, n int64) error
 	// Stopped is asked before each entry; an error ends the batch after the entries that have begun.
 	Stopped func(ctx context.Context) error
+	// Begin is told of entry i of the batch before any work on it; its error ends the batch, and the entry isn't begun. It
+	// is called from several goroutines. Defaults to nothing.
+	Begin func(ctx context.Context, i int) error
 	// Held is asked just before anything is deleted at the source or removed at the destination. It answers ErrFenced
 	// when the work may belong to another worker by now, as after a process was frozen and goes on; it asks nobody, so
 	// that no time passes between it and the deletion. Defaults to yes.

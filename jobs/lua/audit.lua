@@ -1,13 +1,40 @@
 -- audit takes units back from workers that are gone, and says which tasks to send (again).
--- ARGV: 1 ms after which a unit that was sent but not claimed is sent again; then workers known to be dead
+-- It counts who died with what: see docs/state-machine.md, "Files that end their worker".
+-- KEYS: 11 crashes (hash): unit -> "fence:death fence:death"; '#' -> processes that died; '@' worker -> which of those it
+--       was; unit '~' -> how far the job was (of scan and finish); unit '/' index -> see begin
+-- ARGV: 1 ms after which a unit that was sent but not claimed is sent again, 2 number of workers known to be dead; then
+--       those; then workers known to live
 -- Result: {state, reason, until, queue, bytes that would let something go on ('' for none), owner, owner_until,
 --          number of units taken back, ms now, parked unit that needs least or '', claim (JSON) or '', '1' where its unit
---          is held, unit, attempt, unit, attempt, ...}
-local state = field('state')
-local dead, lost, out = {}, 0, {}
-for i = 2, #ARGV do dead[ARGV[i]] = true end
+--          is held, version that a worker needs, unit, attempt, unit, attempt, ...}
+local state, crashes = field('state'), KEYS[11]
+local dead, alive, lost, out = {}, {}, 0, {}
+for i = 3, #ARGV do
+  if i - 2 <= tonumber(ARGV[2]) then dead[ARGV[i]] = true else alive[ARGV[i]] = true end
+end
+
+-- blame counts the death of whoever holds the unit against it. A process that lives only lost its lease, and one in the
+-- foreground is as a rule ended by the person in front of it.
+local function blame(unit)
+  local who = redis.call('HGET', holder, unit)
+  if not who or alive[who] or string.sub(field('queue'), 1, 4) == 'run-' then return end
+  local death = redis.call('HGET', crashes, '@' .. who)
+  if not death then
+    death = num(redis.call('HINCRBY', crashes, '#', 1))
+    redis.call('HSET', crashes, '@' .. who, death)
+  end
+  local were = redis.call('HGET', crashes, unit)
+  if unit == 'scan' or unit == 'finish' then
+    local far = field('batches') .. '|' .. field('deleted') .. '|' .. field('purged')
+    if redis.call('HGET', crashes, unit .. '~') ~= far then were = false end
+    redis.call('HSET', crashes, unit .. '~', far)
+  end
+  redis.call('HSET', crashes, unit, (were and were .. ' ' or '') .. fence_of(unit) .. ':' .. death)
+end
+
 local function back(unit)
   lost = lost + 1
+  blame(unit)
   local attempt = drop(unit)
   if runs(state) then
     redis.call('ZADD', fed, num(now), unit)
@@ -17,7 +44,7 @@ local function back(unit)
     make_ready(unit)
   end
 end
-if #ARGV > 1 then
+if next(dead) then
   local held = redis.call('HGETALL', holder)
   for i = 1, #held, 2 do
     if dead[held[i + 1]] then back(held[i]) end
@@ -42,6 +69,6 @@ if state == 'waiting' and whole ~= '' then unit, need = '', whole end
 local claimed = field('claim_unit')
 local busy = claimed ~= '' and redis.call('ZSCORE', lease, claimed) and '1' or '0'
 local head = {state, field('reason'), field('until'), field('queue'), need, field('owner'), field('owner_until'),
-  num(lost), num(now), unit, field('claim'), busy}
+  num(lost), num(now), unit, field('claim'), busy, field('version')}
 for _, v in ipairs(out) do head[#head + 1] = v end
 return head

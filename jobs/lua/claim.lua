@@ -1,10 +1,12 @@
 -- claim gives a unit to a worker, under a lease: a certain one, or the first that was sent and that nobody holds.
 -- ARGV: 1 unit, '' for the first, 2 attempt of the task where a unit is given, 3 worker, 4 lease in ms,
---       5 queue that the job must be in where none is given, the last: a mark that no other claim has
--- Result: {fence, state, unit, fences of the last claims}; fence '' where the task is out of date, the job doesn't run or has nothing to claim
+--       5 queue that the job must be in where none is given, 6 version of the worker, 7 a mark that no other claim has
+-- KEYS: 11 crashes (hash), see audit
+-- Result: {fence, state, unit, fences of the last claims, deaths with this unit as "fence:death ...", deaths in all};
+--         fence '' where the task is out of date, the job doesn't run, has nothing to claim or needs a newer worker
 local state, unit = field('state'), ARGV[1]
-local none = {'', state, unit, ''}
-if not runs(state) then return none end
+local none = {'', state, unit, '', '', '0'}
+if not runs(state) or (tonumber(field('version')) or 1) > tonumber(ARGV[6]) then return none end
 
 -- free tells whether a unit that was sent may be claimed. Nobody holds one without a lease: whoever lost the lease lost
 -- the unit's number with it.
@@ -36,11 +38,12 @@ if unit == 'scan' and state == 'queued' then
   state = 'scanning'
   redis.call('HSETNX', job, 'started', num(now))
 end
-local fence = num(redis.call('HINCRBY', att, unit, 1)) .. '.' .. ARGV[#ARGV]
+local fence = num(redis.call('HINCRBY', att, unit, 1)) .. '.' .. ARGV[7]
 local former = redis.call('HGET', att, unit .. ':claims') or ''
 local claims = former .. ' ' .. fence
 while #claims > 120 do claims = string.match(claims, '^ ?%S+(.*)$') end
 redis.call('HSET', att, unit .. ':claims', claims)
 redis.call('ZADD', lease, num(now + tonumber(ARGV[4])), unit)
 redis.call('HSET', holder, unit, ARGV[3])
-return {fence, state, unit, former}
+if field('too_new') ~= '' then redis.call('HDEL', job, 'too_new') end
+return {fence, state, unit, former, redis.call('HGET', KEYS[11], unit) or '', redis.call('HGET', KEYS[11], '#') or '0'}

@@ -33,6 +33,13 @@ local function owns(unit, fence)
   return string.sub(redis.call('HGET', att, unit .. ':claims') or '', -#fence) == fence
 end
 
+-- fence_of is the fence of whoever holds the unit now.
+local function fence_of(unit)
+  local n = redis.call('HGET', att, unit)
+  local last = string.match(redis.call('HGET', att, unit .. ':claims') or '', '%S+$') or ''
+  return string.match(last, '^%d+') == n and last or n -- without a mark it is a claim by an earlier version
+end
+
 -- recorded tells whether the last record of the claim that holds the unit is the one that it believes to be the last. After
 -- Redis was put back, records may be missing though the claim still stands.
 local function recorded(unit, last) return field('last:' .. unit) == last end

@@ -1,8 +1,10 @@
 -- restart lets an ended job run again: what reopen made ready, and the scan where it had gaps.
+-- KEYS: 11 crashes (hash), see audit: what was counted is forgotten
 -- ARGV: 1 states that it is allowed from, 2 by, 3 '1' to scan again
 -- Result: {1 done or 0 not allowed, state}
 local state = field('state')
 if not string.find(ARGV[1], '|' .. state .. '|', 1, true) then return {0, state} end
+redis.call('DEL', KEYS[11])
 redis.call('ZREM', order, 'finish')
 redis.call('ZREM', ready, 'finish')
 redis.call('HSET', job, 'finished', '', 'error', '')
