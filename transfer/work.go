@@ -260,6 +260,7 @@ func (w *work) attempt(ctx context.Context, fresh bool) error {
 		return w.r.record(ctx, w.i, w.failed(CodeSourceGone, remoteName(w.r.p.Source), "the file isn't there any more"))
 	}
 	w.src = src
+	failpoint.File(w.e.Path)
 	m := markOf(ctx, src)
 	o, err := w.move(ctx, src, m, fresh)
 	if errors.Is(err, ErrPackage) && !w.packed {

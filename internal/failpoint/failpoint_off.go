@@ -6,3 +6,6 @@ package failpoint
 
 // At marks a step.
 func At(string) {}
+
+// File marks the beginning of work on a file.
+func File(string) {}

@@ -25,7 +25,18 @@ func At(step string) {
 		n = 1
 	}
 	if hits.Add(1) == n {
-		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		select {} // the signal is on its way: not one step further
+		die()
 	}
+}
+
+// File kills this process when it begins a file whose path holds what OFFLOAD_FAILPOINT_FILE says.
+func File(path string) {
+	if part := os.Getenv("OFFLOAD_FAILPOINT_FILE"); part != "" && strings.Contains(path, part) {
+		die()
+	}
+}
+
+func die() {
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {} // the signal is on its way: not one step further
 }

@@ -1,10 +1,25 @@
--- anew forgets the deaths that are counted against a unit and its entries.
+-- anew forgets the deaths that are counted against a unit, now that the entry is known which they were due to. They
+-- count against no other unit either that was in the same hands.
 -- KEYS: 11 crashes (hash), see audit
 -- ARGV: 1 unit, 2 fence
 -- Result: {1 or 0 (lost), state}
-local state = field('state')
+local state, crashes = field('state'), KEYS[11]
 if not owns(ARGV[1], ARGV[2]) then return {0, state} end
-for _, name in ipairs(redis.call('HKEYS', KEYS[11])) do
-  if name == ARGV[1] or string.sub(name, 1, #ARGV[1] + 1) == ARGV[1] .. '/' then redis.call('HDEL', KEYS[11], name) end
+local known, left = {}, {}
+for death in string.gmatch(redis.call('HGET', crashes, ARGV[1]) or '', ':(%d+)') do known[death] = true end
+local all = redis.call('HGETALL', crashes)
+for i = 1, #all, 2 do
+  local name, text = all[i], ''
+  if string.find(name, '^b%d+$') then
+    for fence, death in string.gmatch(all[i + 1], '(%d+):(%d+)') do
+      if not known[death] then text = text .. (text == '' and '' or ' ') .. fence .. ':' .. death end
+    end
+    left[name] = text
+  elseif string.sub(name, 1, #ARGV[1] + 1) == ARGV[1] .. '/' then
+    redis.call('HDEL', crashes, name)
+  end
+end
+for name, text in pairs(left) do
+  if text == '' then redis.call('HDEL', crashes, name) else redis.call('HSET', crashes, name, text) end
 end
 return {1, state}
