@@ -35,10 +35,10 @@ type moving struct{ read, size int64 }
 
 func newWatcher(now time.Time) *watcher { return &watcher{files: map[string]*moving{}, lastAt: now} }
 
-func (w *watcher) Start(path string, size int64) {
+func (w *watcher) Start(path string, size, before int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.files[path] = &moving{size: size}
+	w.files[path] = &moving{read: before, size: size}
 }
 
 func (w *watcher) Read(path string, n int64) {

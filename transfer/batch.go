@@ -114,7 +114,7 @@ func (r *run) each(ctx context.Context, do func(*work, context.Context) error) (
 		}
 		w := &work{r: r, i: i, e: r.batch.Entries[i], done: r.doneAt(i), release: release}
 		if w.done.Result == Pending {
-			w.wasted = w.done.Wasted
+			w.wasted, w.part = w.done.Wasted, parsePart(w.done.Part)
 		}
 		wg.Go(func() {
 			defer w.free(false)
@@ -285,6 +285,6 @@ func (freeGrant) Settle(context.Context, int64, int64) error    { return nil }
 func (openSlots) Acquire(ctx context.Context) (func(throttled bool), error) {
 	return func(bool) {}, context.Cause(ctx)
 }
-func (blindWatcher) Start(string, int64) {}
-func (blindWatcher) Read(string, int64)  {}
-func (blindWatcher) Done(string)         {}
+func (blindWatcher) Start(string, int64, int64) {}
+func (blindWatcher) Read(string, int64)         {}
+func (blindWatcher) Done(string)                {}

@@ -44,10 +44,13 @@ func (w *work) copyTo(ctx context.Context, src fs.Object, m mark, pl placed) (Ou
 	if err := w.r.p.checkRoom(ctx, max(src.Size(), 0)); err != nil {
 		return Outcome{}, err
 	}
+	if err := w.findPart(ctx, src, m); err != nil {
+		return Outcome{}, err
+	}
 	var o Outcome
-	err := w.metered(ctx, src.Size(), func(grant Grant) (used int64, err error) {
-		o, used, err = w.sendAndProve(ctx, src, m, pl, grant)
-		return used, err
+	err := w.metered(ctx, src.Size(), w.sentSoFar(), func(grant Grant) (used, vain int64, err error) {
+		o, used, vain, err = w.sendAndProve(ctx, src, m, pl, grant)
+		return used, vain, err
 	})
 	return o, err
 }
@@ -55,21 +58,20 @@ func (w *work) copyTo(ctx context.Context, src fs.Object, m mark, pl placed) (Ou
 // errInVain is the answer of a reading that went well and brought nothing.
 var errInVain = errors.New("read in vain")
 
-// metered reads from the source under a grant for size bytes, -1 for an unknown number. read returns how many count as used;
-// an error of it makes them wasted, and is returned.
-func (w *work) metered(ctx context.Context, size int64, read func(Grant) (used int64, err error)) error {
-	grant, err := w.reserve(ctx, size)
+// metered reads from the source under a grant for size bytes, -1 for an unknown number, of which the first ones were read
+// before. read returns how many count as used and how many of these were read in vain; its error is returned.
+func (w *work) metered(ctx context.Context, size, before int64, read func(Grant) (used, vain int64, err error)) error {
+	grant, err := w.reserve(ctx, size-before)
 	if err != nil {
 		return quotaOrPort("reserve traffic", err)
 	}
-	w.r.env.Watcher.Start(w.e.Path, size)
+	w.r.env.Watcher.Start(w.e.Path, size, before)
 	defer w.r.env.Watcher.Done(w.e.Path)
-	used, err := read(grant)
+	used, inVain, err := read(grant)
 	used = grant.cover(context.WithoutCancel(ctx), used)
-	var inVain int64
+	inVain = min(inVain, used)
+	w.wasted += inVain
 	if err != nil {
-		inVain = used
-		w.wasted += used
 		w.need = max(w.need, used+chargeStep) // more than listed, or of unknown length: it needs more than was to be had
 		if size < 0 && errors.Is(err, ErrNoQuota) {
 			w.least = grant.charged
@@ -154,8 +156,27 @@ func quotaOrPort(op string, err error) error {
 	return portErr(op, err)
 }
 
-// sendAndProve streams src once and proves what arrived. used is how many bytes count, also after a failure.
-func (w *work) sendAndProve(ctx context.Context, src fs.Object, m mark, pl placed, grant Grant) (_ Outcome, used int64, err error) {
+// sendAndProve streams src once and proves what arrived. used is how many bytes count, also after a failure, vain how many of
+// them brought nothing.
+func (w *work) sendAndProve(ctx context.Context, src fs.Object, m mark, pl placed, grant Grant) (_ Outcome, used, vain int64, err error) {
+	before := w.sentSoFar()
+	o, s, err := w.sendOnce(ctx, src, m, pl, grant)
+	if err == nil {
+		w.part = nil
+		return o, s.drawn, s.lost, nil
+	}
+	dropped := w.endPart(ctx, err)
+	vain = max(s.drawn-max(w.sentSoFar()-before, 0), 0)
+	s.inVain = vain - min(s.lost, vain)
+	if dropped {
+		w.wasted += before
+		s.inVain += before
+	}
+	return Outcome{}, s.drawn, vain, err
+}
+
+// sendOnce is sendAndProve without the account of it. The sent it returns holds the bytes read also after a failure.
+func (w *work) sendOnce(ctx context.Context, src fs.Object, m mark, pl placed, grant Grant) (Outcome, *sent, error) {
 	name, partial := pl.target, false
 	if feat := w.r.p.Dest.Features(); feat.PartialUploads && feat.Move != nil {
 		name, partial = partialName(pl.target, w.r.env.Owner), true
@@ -172,42 +193,46 @@ func (w *work) sendAndProve(ctx context.Context, src fs.Object, m mark, pl place
 		if !ruleMayHaveWritten(err, src.Size(), s.n, w.r.dst.traits) {
 			w.ours = "" // whatever stands there is somebody else's
 		}
-		return Outcome{}, s.drawn, err
+		return Outcome{}, s, err
 	}
 	if partial {
 		if obj, err = w.takeName(ctx, obj, s, pl); err != nil {
 			w.removePartial(ctx, name)
-			return Outcome{}, s.drawn, err
+			return Outcome{}, s, err
 		}
 	}
 	grade, proof, err := w.lookAgain(ctx, s, obj)
 	if err != nil {
-		return Outcome{}, s.drawn, err
+		return Outcome{}, s, err
 	}
 	w.ours = ""
-	o := Outcome{Result: Copied, Grade: grade, Source: Kept, Bytes: s.n, Wasted: w.wasted, Hash: proof, SourceMark: m.String(),
+	o := Outcome{Result: Copied, Grade: grade, Source: Kept, Bytes: s.n, Wasted: w.wasted + s.lost, Hash: proof, SourceMark: m.String(),
 		Evidence: evidenceOf(src)}
 	if pl.target != w.e.DestPath() {
 		o.Dest = pl.target
 	}
-	return o, s.drawn, nil
+	return o, s, nil
 }
 
 // send streams src to name at the destination. The sent it returns holds the bytes read also after a failure.
 func (w *work) send(ctx context.Context, src fs.Object, m mark, pl placed, name string, grant Grant) (*sent, fs.Object, error) {
 	s := &sent{mark: m, mtime: src.ModTime(ctx), target: pl.target}
-	h, err := newHasher(w.r.types)
+	h, err := w.newSumsFor(src, m)
 	if err != nil {
 		return s, nil, err
 	}
-	mr, in, err := w.openMetered(ctx, src, grant, h, src.Size())
+	up, err := w.partUpload(ctx, src, m, h)
 	if err != nil {
 		return s, nil, err
 	}
-	obj, putErr := w.upload(ctx, readCloser{mr, in}, src.Size(), s.mtime, name, pl.over)
+	mr, in, err := w.openMetered(ctx, reading{src, m, src.Size(), w.sentSoFar(), h}, grant)
+	if err != nil {
+		return s, nil, err
+	}
+	obj, putErr := w.upload(ctx, readCloser{mr, in}, src.Size(), s.mtime, name, pl.over, up)
 	var readErr error
 	s.n, readErr = mr.state()
-	s.drawn = mr.drawn()
+	s.drawn, s.lost = mr.drawn()
 	if readErr != nil {
 		return s, nil, readErr // the cause of whatever the upload says
 	}
@@ -309,8 +334,9 @@ func (w *work) lookAgain(ctx context.Context, s *sent, put fs.Object) (Grade, st
 	return g, proof, err
 }
 
-// upload writes r, of the given size in bytes or -1, to name. It closes r.
-func (w *work) upload(ctx context.Context, r io.ReadCloser, size int64, mtime time.Time, name string, over fs.Object) (_ fs.Object, err error) {
+// upload writes r, of a file of the given size in bytes or -1, to name. It closes r. up is nil for an upload that isn't to be
+// gone on with.
+func (w *work) upload(ctx context.Context, r io.ReadCloser, size int64, mtime time.Time, name string, over fs.Object, up *PartUpload) (_ fs.Object, err error) {
 	if size >= readAheadFrom {
 		ahead, err := asyncreader.New(ctx, r, readAhead)
 		if err != nil {
@@ -337,6 +363,11 @@ func (w *work) upload(ctx context.Context, r io.ReadCloser, size int64, mtime ti
 	}
 	info := object.NewStaticObjectInfo(name, mtime, size, true, nil, w.r.p.Source)
 	switch {
+	case up != nil:
+		if over != nil && name == over.Remote() {
+			up.Over = over
+		}
+		return dest.(Resumer).PutPart(ctx, in, info, *up)
 	case over != nil && name == over.Remote():
 		return over, over.Update(ctx, in, info)
 	case size < 0:

@@ -136,6 +136,9 @@ type Outcome struct {
 	// Least is kept for an entry that is still pending and whose size the source doesn't tell: so many bytes are needed at
 	// least, as was found when the allowance ended while it was read. The next attempt begins when they can be set aside.
 	Least int64 `json:"l,omitempty"`
+	// Part is kept for an entry that is still pending and of which the destination holds the beginning: which upload, how
+	// many bytes, the state of their hashes and the source's mark. What can't be read is passed over.
+	Part string `json:"u,omitempty"`
 	// Hash is the proof as "type:hex", SourceMark what the source said of the version that was copied
 	// (etag, or size and modification time), compared again before a deletion.
 	Hash       string `json:"h,omitempty"`

@@ -58,19 +58,32 @@ type meteredReader struct {
 	hash   io.Writer
 	seen   func(n int64) // told of each read
 	size   int64         // listed size, -1 where it isn't known
+	from   int64         // where the reading began: what lies before was read earlier
 	local  bool          // the source is a disk: nothing is on its way
+	mender *mender       // goes on where the connection breaks; nil where nothing may
 
 	mu      sync.Mutex // n and err are read by the engine while an abandoned upload may still be reading
-	n       int64
+	n       int64      // of the file, from its beginning
 	charged int64
 	credit  int64 // may be read at once
+	lost    int64 // may have been on their way when earlier connections broke
+	down    bool  // the connection is broken, and counted in lost
+	proved  bool  // the end was seen, and the whole is of one version
 	err     error
 }
 
-// openMetered opens a file at the source, of the listed size in bytes (-1 for an unknown one), to be read under grant; h is
-// given every byte. The source sends as soon as it is asked, so the first bytes are charged and waited for before. The caller
-// closes the second result, once it has read what it wants.
-func (w *work) openMetered(ctx context.Context, src fs.Object, grant Grant, h io.Writer, size int64) (*meteredReader, io.Closer, error) {
+// reading is what is to be read.
+type reading struct {
+	src  fs.Object
+	mark mark
+	size int64 // listed size in bytes, -1 for an unknown one
+	from int64 // offset to begin at
+	sums *sums // given every byte; nil for a package, which nothing is compared with
+}
+
+// openMetered opens a file at the source, to be read under grant. The source sends as soon as it is asked, so the first bytes
+// are charged and waited for before. The caller closes the second result, once it has read what it wants.
+func (w *work) openMetered(ctx context.Context, what reading, grant Grant) (*meteredReader, io.Closer, error) {
 	charge := func(n int64) error {
 		err := grant.Charge(ctx, n)
 		if err == nil || errors.Is(err, ErrNoQuota) {
@@ -84,17 +97,30 @@ func (w *work) openMetered(ctx context.Context, src fs.Object, grant Grant, h io
 		}
 		return nil
 	}
-	seen := func(n int64) { w.r.env.Watcher.Read(w.e.Path, n) }
-	m := &meteredReader{charge: charge, pace: pace, hash: h, seen: seen, size: size, local: w.r.p.Source.Features().IsLocal}
+	m := &meteredReader{charge: charge, pace: pace, size: what.size, from: what.from, n: what.from, charged: what.from,
+		seen:  func(n int64) { w.r.env.Watcher.Read(w.e.Path, n) },
+		local: w.r.p.Source.Features().IsLocal, mender: w.newMender(ctx, what), hash: io.Discard}
+	if what.sums != nil {
+		m.hash = what.sums
+	}
+	if what.from > 0 {
+		if err := m.mender.unchanged(); err != nil {
+			return nil, nil, err
+		}
+	}
 	if err := m.allow(); err != nil {
 		return nil, nil, err
 	}
-	in, err := src.Open(ctx)
+	in, err := openAt(ctx, what.src, what.from, what.size)
 	if err != nil {
 		return nil, nil, sourceErr("open source file", err)
 	}
-	m.in = cancelable(ctx, in)
-	return m, in, nil
+	body := &stream{in: in}
+	m.in = cancelable(ctx, body)
+	if m.mender != nil {
+		m.mender.body = body
+	}
+	return m, body, nil
 }
 
 // Read implements io.Reader.
@@ -115,6 +141,9 @@ func (m *meteredReader) Read(p []byte) (int, error) {
 }
 
 func (m *meteredReader) read(p []byte) (int, error) {
+	if m.proved {
+		return 0, io.EOF
+	}
 	if m.size >= 0 && m.n == m.size {
 		return 0, m.expectEnd()
 	}
@@ -138,31 +167,81 @@ func (m *meteredReader) read(p []byte) (int, error) {
 	}
 	if err != nil && err != io.EOF {
 		err = sourceErr("read source file", err)
+		if m.n < m.size && m.mender.mends(err) {
+			if err = m.rejoin(err); err == nil && n == 0 {
+				return m.read(p)
+			}
+		}
+	}
+	if m.n == m.size && m.mender.joins() && (err == nil || err == io.EOF) {
+		if err := m.proveWhole(err); err != nil {
+			return 0, err // the last bytes stay here: what isn't of one version is never whole anywhere
+		}
 	}
 	return n, err
 }
 
-// allow lets the next bytes be read, once they are charged and the bandwidth has room for them. What may be on its way is
-// charged with them; for a file of unknown size it is charged already (reserve).
+// rejoin goes on with another connection where one broke for cause; its error is the one to end with.
+func (m *meteredReader) rejoin(cause error) error {
+	m.lost += m.onTheWay(cause)
+	m.down = true
+	err := m.mender.reopen(m.n, cause, func() error { return m.book(max(m.credit, min(chargeStep, m.size-m.n))) })
+	if errors.Is(err, ErrNoQuota) && !CallRefused(err) {
+		return cause // nothing is left for what was sent twice: the next attempt begins when there is
+	}
+	if err == nil {
+		m.down = false
+	}
+	return err
+}
+
+// proveWhole makes sure that a file which was read in parts has ended, and that all of it is of one version.
+func (m *meteredReader) proveWhole(end error) error {
+	if end == nil {
+		if end = m.expectEnd(); end != io.EOF {
+			if errors.Is(end, errTooLong) {
+				m.mender.distrust()
+			}
+			return end
+		}
+	}
+	if err := m.mender.whole(); err != nil {
+		return err
+	}
+	m.proved = true
+	return nil
+}
+
+// allow lets the next bytes be read, once they are charged and the bandwidth has room for them.
 func (m *meteredReader) allow() error {
 	step := int64(chargeStep)
 	if m.size >= 0 {
 		step = min(step, m.size-m.n)
 	}
+	if err := m.book(step); err != nil {
+		return err
+	}
+	if err := m.pace(step); err != nil {
+		return err
+	}
+	m.credit = step
+	return nil
+}
+
+// book charges the next step bytes, as far as they aren't yet, with what may be on its way beside them; for a file of unknown
+// size that is charged already (reserve).
+func (m *meteredReader) book(step int64) error {
 	need := m.n + step
 	if m.size >= 0 && !m.local {
 		need = min(m.size, need+onTheWay())
 	}
+	need += m.lost
 	if more := need - m.charged; more > 0 {
 		if err := m.charge(more); err != nil {
 			return err
 		}
 		m.charged = need
 	}
-	if err := m.pace(step); err != nil {
-		return err
-	}
-	m.credit = step
 	return nil
 }
 
@@ -188,26 +267,35 @@ func (m *meteredReader) expectEnd() error {
 	return sourceErr("read source file", io.ErrNoProgress)
 }
 
-// drawn ends the reading and tells how many bytes count as used: those that the source has sent, as far as can be known.
-// Where the file was read to its end, or the source ended it early, that is what was read. Where the connection was
-// broken off by us (the upload failed, the work was called off) or reset on the way, more may have been sent than arrived
-// here, and the provider counts it: what may be on its way counts too, up to the listed size. All of that lies within
-// what was reserved. What an upload sends twice was read once, and counts once.
-func (m *meteredReader) drawn() int64 {
+// drawn ends the reading and tells how many bytes count as used: those that the source has sent, as far as can be known, and
+// how many of them were lost on the way though the reading went on. Where the file was read to its end, or the source
+// ended it early, that is what was read. Where the connection was broken off by us (the upload failed, the work was called
+// off) or reset on the way, more may have been sent than arrived here, and the provider counts it: what may be on its way
+// counts too, up to the listed size. What an upload sends twice was read once, and counts once.
+func (m *meteredReader) drawn() (used, lost int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.err == nil {
 		m.err = errOver
 	}
-	switch {
-	case m.n == m.size, errors.Is(m.err, io.EOF), errors.Is(m.err, io.ErrUnexpectedEOF), m.local:
-		return m.n
-	case m.size < 0:
-		return m.n + inFlight
-	case m.size < m.n: // it is longer than it was listed
-		return m.n + onTheWay()
+	used = m.n - m.from + m.lost
+	if !m.down {
+		used += m.onTheWay(m.err)
 	}
-	return min(m.size, m.n+onTheWay())
+	return used, m.lost
+}
+
+// onTheWay is how many bytes may have been on their way when the reading ended by err.
+func (m *meteredReader) onTheWay(err error) int64 {
+	switch {
+	case m.n == m.size, m.proved, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), m.local:
+		return 0
+	case m.size < 0:
+		return inFlight
+	case m.size < m.n: // it is longer than it was listed
+		return onTheWay()
+	}
+	return min(m.size-m.n, onTheWay())
 }
 
 // state is how many bytes were read and the failure that ended the reading, nil at a proper end.

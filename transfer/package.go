@@ -78,6 +78,7 @@ func packageName(p string) string {
 
 // movePackage brings a package to the destination as one zip and proves that. m is the mark of the package as listed.
 func (w *work) movePackage(ctx context.Context, src fs.Object, m mark) (Outcome, error) {
+	w.dropPart() // what was a file may be a package now
 	if w.pack == nil || !w.pack.mark.same(m) {
 		w.dropPack()
 		pack, err := w.spoolPackage(ctx, src, m)
@@ -98,7 +99,7 @@ func (w *work) movePackage(ctx context.Context, src fs.Object, m mark) (Outcome,
 			return Outcome{}, err
 		}
 		// The traffic was paid when the package was spooled.
-		if o, _, err = w.sendAndProve(ctx, w.pack, m, pl, freeGrant{}); err != nil {
+		if o, _, _, err = w.sendAndProve(ctx, w.pack, m, pl, freeGrant{}); err != nil {
 			return Outcome{}, err
 		}
 	}
@@ -109,9 +110,11 @@ func (w *work) movePackage(ctx context.Context, src fs.Object, m mark) (Outcome,
 // spoolPackage reads a package whole, metered as it comes, and tests the zip.
 func (w *work) spoolPackage(ctx context.Context, src fs.Object, m mark) (*spooled, error) {
 	var pack *spooled
-	err := w.metered(ctx, -1, func(grant Grant) (used int64, err error) {
-		pack, used, err = w.readPackage(ctx, src, m, grant)
-		return used, err
+	err := w.metered(ctx, -1, 0, func(grant Grant) (used, vain int64, err error) {
+		if pack, used, err = w.readPackage(ctx, src, m, grant); err != nil {
+			vain = used
+		}
+		return used, vain, err
 	})
 	if err != nil {
 		pack.drop()
@@ -121,14 +124,14 @@ func (w *work) spoolPackage(ctx context.Context, src fs.Object, m mark) (*spoole
 }
 
 func (w *work) readPackage(ctx context.Context, src fs.Object, m mark, grant Grant) (_ *spooled, used int64, err error) {
-	mr, in, err := w.openMetered(ctx, src, grant, io.Discard, -1)
+	mr, in, err := w.openMetered(ctx, reading{src: src, mark: m, size: -1}, grant)
 	if err != nil {
 		return nil, 0, err
 	}
 	f, n, err := spool(w.r.p.engine.spool, mr)
 	_ = in.Close() // all that was wanted has been read
 	_, readErr := mr.state()
-	used = mr.drawn()
+	used, _ = mr.drawn()
 	if readErr != nil {
 		err = readErr // the cause of whatever the spooling says
 	}

@@ -49,9 +49,10 @@ type Slots interface {
 
 // Watcher is told of progress as it happens. Its methods return at once and are called from several goroutines.
 type Watcher interface {
-	Start(path string, size int64) // a copy begins
-	Read(path string, n int64)     // n more bytes of it were read
-	Done(path string)              // it has ended, one way or the other
+	// A copy begins of a file of size bytes, of which so many were read before.
+	Start(path string, size, before int64)
+	Read(path string, n int64) // n more bytes of it were read
+	Done(path string)          // it has ended, one way or the other
 }
 
 // Env is what a batch runs in.

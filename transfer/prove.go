@@ -79,8 +79,7 @@ func (w *work) existing(ctx context.Context, src fs.Object, m mark, dst fs.Objec
 		o.Dest = target
 	}
 	if g, proof, err := w.sentBefore(ctx, dst, target, m); err != nil || g != "" {
-		n := w.sent.n
-		o.Result, o.Grade, o.Hash, o.Bytes, o.Wasted = Copied, g, proof, n, max(w.wasted-n, 0)
+		o.Result, o.Grade, o.Hash, o.Bytes, o.Wasted = Copied, g, proof, w.sent.n, max(w.wasted-w.sent.inVain, 0)
 		return o, err
 	}
 	if w.ours == target {
@@ -93,7 +92,7 @@ func (w *work) existing(ctx context.Context, src fs.Object, m mark, dst fs.Objec
 	if err != nil || g == "" {
 		return Outcome{}, err
 	}
-	o.Result, o.Grade, o.Hash = Skipped, g, proof
+	o.Result, o.Grade, o.Hash, o.Wasted = Skipped, g, proof, w.wasted
 	return o, nil
 }
 
@@ -166,7 +165,7 @@ func (w *work) sameHash(ctx context.Context, src, dst fs.Object) (g Grade, proof
 // compareByReading streams the source file, metered like a copy, and compares it with the destination's own hash, or
 // with the destination file read back.
 func (w *work) compareByReading(ctx context.Context, src fs.Object, m mark, dst fs.Object) (g Grade, proof string, err error) {
-	err = w.metered(ctx, src.Size(), func(grant Grant) (int64, error) {
+	err = w.metered(ctx, src.Size(), 0, func(grant Grant) (used, vain int64, err error) {
 		s, err := w.readSource(ctx, src, m, grant)
 		if err == nil {
 			g, proof, err = w.compareRead(ctx, dst, s)
@@ -174,7 +173,10 @@ func (w *work) compareByReading(ctx context.Context, src fs.Object, m mark, dst 
 		if err == nil && g == "" {
 			err = errInVain
 		}
-		return s.drawn, err
+		if err != nil {
+			return s.drawn, s.drawn, err
+		}
+		return s.drawn, s.lost, nil
 	})
 	if errors.Is(err, errInVain) {
 		err = nil
@@ -211,18 +213,18 @@ func (w *work) compareRead(ctx context.Context, dst fs.Object, s *sent) (Grade, 
 // readSource reads a source file whole under a grant, for its sums.
 func (w *work) readSource(ctx context.Context, src fs.Object, m mark, grant Grant) (*sent, error) {
 	s := &sent{mark: m}
-	h, err := newHasher(w.r.types)
+	h, err := w.newSumsFor(src, m)
 	if err != nil {
 		return s, err
 	}
-	mr, in, err := w.openMetered(ctx, src, grant, h, src.Size())
+	mr, in, err := w.openMetered(ctx, reading{src, m, src.Size(), 0, h}, grant)
 	if err != nil {
 		return s, err
 	}
 	err = drain(mr)
 	_ = in.Close() // all that was wanted has been read
 	s.n, _ = mr.state()
-	s.drawn = mr.drawn()
+	s.drawn, s.lost = mr.drawn()
 	if err != nil {
 		return s, err
 	}

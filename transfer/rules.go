@@ -131,3 +131,24 @@ func ruleReadOnlyIsKept(of traits) string {
 func RuleListingWasWhole(o Options, failures int64) bool {
 	return o.DeleteSource != DeleteComplete || failures == 0
 }
+
+// ruleMayResume (rule 13): a file may be read in parts only where its length is known, it is no package, whose zip is
+// another one each time, and the whole of the parts is known to be one version of the file: the source has a mark of the
+// version and gives exactly the part that was asked for, or it has a hash of its own, by which the whole is compared.
+func ruleMayResume(m mark, packaged, exact bool, of traits) bool {
+	if packaged || m.size <= 0 {
+		return false
+	}
+	t, sum := splitHash(m.hash)
+	return exact && m.etag != "" || sum != "" && ruleHashIsProof(t, m.size, of)
+}
+
+// rulePartsAreOfOneVersion (rule 13): parts of a file make a whole only where the source has the same version before each
+// of them and after the last.
+func rulePartsAreOfOneVersion(read, now mark) bool { return read.same(now) }
+
+// rulePartIsUsable (rule 13): what another process has sent of a file counts only where it was of the version that is read
+// now, and only as far as its hash was kept.
+func rulePartIsUsable(sent, now mark, hashed, held int64) bool {
+	return sent.same(now) && hashed > 0 && hashed < now.size && held >= hashed && held <= now.size
+}

@@ -39,6 +39,11 @@ type work struct {
 	ours   string    // name in place that this run may have written to and that was free before
 	tidied bool      // partial uploads of former owners have been removed
 
+	part   *part     // what was sent of the file and can be gone on with, nil for nothing
+	kept   int64     // offset that was recorded of it
+	keptAt time.Time // and when
+	whole  bool      // the file is to be read in one piece: its parts gave something else
+
 	packed bool     // the source has said that it is a package
 	pack   *spooled // its zip, once it is here
 
@@ -96,6 +101,8 @@ type sent struct {
 	mtime  time.Time
 	n      int64
 	drawn  int64 // bytes that count for it (meteredReader.drawn)
+	lost   int64 // of these, on the way when connections broke
+	inVain int64 // of these, booked as read in vain, since the upload seemed to have failed
 	sums   map[hash.Type]string
 	target string
 	grade  Grade  // of the proof under a partial name, "" for none

@@ -68,7 +68,7 @@ func (c *Clouds) Open(ctx context.Context, remote string) (fs.Fs, error) {
 	if openErr != nil && !errors.Is(openErr, fs.ErrorIsFile) {
 		return nil, openErr
 	}
-	f := &Fs{chunk: chunkSizeOf(info, m), mark: transfer.CallMark(ctx)}
+	f := &Fs{chunk: chunkSizeOf(info, m), partFrom: resumeFrom, mark: transfer.CallMark(ctx)}
 	f.native.Store(n)
 	if f.enc, err = encodingOf(m); err == nil {
 		f.login, err = c.signIn(ctx, info, n.Name(), m)

@@ -58,6 +58,7 @@ type Fs struct {
 	login    *login
 	enc      encoder.MultiEncoder
 	chunk    int64  // bytes
+	partFrom int64  // size in bytes from which on an upload is gone on with
 	mark     string // of its calls (transfer.CallMark)
 	features *fs.Features
 	leave    func() // gives the login back, once
@@ -213,7 +214,7 @@ func (f *Fs) nativeObject(ctx context.Context, remote string) (o fs.Object, err 
 
 // Put uploads a file of known length under a name that is free: one that was taken is never overwritten.
 func (f *Fs) Put(ctx context.Context, in io.Reader, src fs.ObjectInfo, _ ...fs.OpenOption) (fs.Object, error) {
-	meta, err := f.upload(ctx, in, src, src.Remote(), files.WriteModeAdd)
+	meta, err := f.upload(ctx, in, src, src.Remote(), files.WriteModeAdd, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -134,7 +134,7 @@ func (o *Object) try(ctx context.Context, do func(fs.Object) error) error {
 
 // Update uploads another content over the file.
 func (o *Object) Update(ctx context.Context, in io.Reader, src fs.ObjectInfo, _ ...fs.OpenOption) error {
-	m, err := o.fs.upload(ctx, in, src, o.Remote(), files.WriteModeOverwrite)
+	m, err := o.fs.upload(ctx, in, src, o.Remote(), files.WriteModeOverwrite, nil)
 	if err != nil {
 		return err
 	}

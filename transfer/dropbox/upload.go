@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path"
 	"strings"
 	"sync"
@@ -14,12 +15,14 @@ import (
 
 	sdk "github.com/dropbox/dropbox-sdk-go-unofficial/v6/dropbox"
 	"github.com/dropbox/dropbox-sdk-go-unofficial/v6/dropbox/files"
+	rdropbox "github.com/rclone/rclone/backend/dropbox"
 	"github.com/rclone/rclone/backend/dropbox/dbhash"
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/fserrors"
 	"github.com/rclone/rclone/lib/multipart"
 
 	"offload/internal/failpoint"
+	"offload/transfer"
 )
 
 // nameMax is how many characters Dropbox takes in a part of a path.
@@ -31,8 +34,8 @@ var (
 	errSize    = errors.New("Dropbox takes files of known length only")
 )
 
-// upload sends a file and returns what Dropbox says of it once it is committed.
-func (f *Fs) upload(ctx context.Context, in io.Reader, src fs.ObjectInfo, remote, mode string) (*files.FileMetadata, error) {
+// upload sends a file and returns what Dropbox says of it once it is committed. up is nil for one that isn't gone on with.
+func (f *Fs) upload(ctx context.Context, in io.Reader, src fs.ObjectInfo, remote, mode string, up *transfer.PartUpload) (*files.FileMetadata, error) {
 	if src.Size() < 0 {
 		return nil, errSize
 	}
@@ -46,12 +49,16 @@ func (f *Fs) upload(ctx context.Context, in io.Reader, src fs.ObjectInfo, remote
 	if err := l.learnAccount(ctx); err != nil {
 		return nil, fmt.Errorf("ask whose account it is: %w", err)
 	}
-	sums := dbhash.New()
+	sum := func() string { return up.Sum(rdropbox.DbHashType) }
 	whole, probe := false, false
-	if src.Size() <= f.chunk {
-		whole, probe = l.oneCall.may()
+	if up == nil {
+		sums := dbhash.New()
+		in, sum = io.TeeReader(in, sums), func() string { return hex.EncodeToString(sums.Sum(nil)) }
+		if src.Size() <= f.chunk {
+			whole, probe = l.oneCall.may()
+		}
 	}
-	session, err := f.sendAll(ctx, io.TeeReader(in, sums), src.Size(), whole)
+	session, err := f.sendAll(ctx, in, src.Size(), whole, up)
 	if err != nil {
 		if probe {
 			l.oneCall.learn(ctx, false)
@@ -60,7 +67,7 @@ func (f *Fs) upload(ctx context.Context, in io.Reader, src fs.ObjectInfo, remote
 	}
 	failpoint.At("uploaded")
 	e := newEntry(&files.UploadSessionFinishArg{Commit: commit,
-		Cursor: files.NewUploadSessionCursor(session, uint64(src.Size()))}, hex.EncodeToString(sums.Sum(nil)))
+		Cursor: files.NewUploadSessionCursor(session, uint64(src.Size()))}, sum())
 	meta, err := l.commit(ctx, e)
 	if probe {
 		l.oneCall.learn(ctx, err == nil && int64(meta.Size) == src.Size() && meta.ContentHash == e.sum)
@@ -105,9 +112,9 @@ func refusedName(name string) bool {
 	return false
 }
 
-// sendAll sends exactly size bytes of in to a new session, which is closed then. With whole all of it goes with the call
-// that starts the session: that is one call less for each small file, as Dropbox advises.
-func (f *Fs) sendAll(ctx context.Context, in io.Reader, size int64, whole bool) (session string, err error) {
+// sendAll sends size bytes to a session, which is closed then: what in gives, behind what an earlier part has brought. With
+// whole all of it goes with the call that starts the session: that is one call less for each small file, as Dropbox advises.
+func (f *Fs) sendAll(ctx context.Context, in io.Reader, size int64, whole bool, up *transfer.PartUpload) (session string, err error) {
 	if whole {
 		err = f.withChunk(ctx, in, size, func(buf io.ReadSeeker) error {
 			session, err = f.login.startSession(ctx, buf)
@@ -115,22 +122,41 @@ func (f *Fs) sendAll(ctx context.Context, in io.Reader, size int64, whole bool) 
 		})
 		return session, err
 	}
-	if session, err = f.login.startSession(ctx, nil); err != nil {
-		return "", err
+	var from transfer.Part
+	if up != nil {
+		from = up.Part
 	}
-	for offset := int64(0); offset < size || size == 0; {
+	resumed := from.ID != ""
+	if !resumed {
+		if from.ID, err = f.login.startSession(ctx, nil); err != nil {
+			return "", err
+		}
+	}
+	held := from.Offset
+	for offset := from.Offset; offset < size || size == 0; {
 		n := min(f.chunk, size-offset)
-		err := f.withChunk(ctx, in, n, func(buf io.ReadSeeker) error {
-			return f.login.appendChunk(ctx, buf, session, offset, n, offset+n == size)
-		})
+		if held >= offset+n && offset+n < size { // an earlier worker has sent more than it could tell
+			_, err = io.CopyN(io.Discard, in, n)
+		} else {
+			err = f.withChunk(ctx, in, n, func(buf io.ReadSeeker) error {
+				held, err = f.login.appendChunk(ctx, buf, chunk{session: from.ID, offset: offset, n: n, last: offset+n == size, resumed: resumed})
+				return err
+			})
+		}
 		if err != nil {
 			return "", err
 		}
 		if offset += n; offset == size {
 			break
 		}
+		if up == nil {
+			continue
+		}
+		if err := up.Kept(transfer.Part{ID: from.ID, Offset: offset}); err != nil {
+			return "", fmt.Errorf("keep how far the upload is: %w", err)
+		}
 	}
-	return session, nil
+	return from.ID, nil
 }
 
 // withChunk reads n bytes for send. They stay in memory until they have arrived: in is read once.
@@ -179,13 +205,23 @@ func (l *login) startSession(ctx context.Context, content io.ReadSeeker) (sessio
 	return session, nil
 }
 
-// appendChunk sends a chunk of n bytes until the session has it.
-func (l *login) appendChunk(ctx context.Context, buf io.ReadSeeker, session string, offset, n int64, last bool) error {
-	var skip int64    // bytes of the chunk that have arrived already
-	var repeated bool // an earlier attempt may have arrived
-	err := l.call(ctx, func(ctx context.Context) error {
-		arg := files.NewUploadSessionAppendArg(files.NewUploadSessionCursor(session, uint64(offset+skip)))
-		arg.Close = last
+// chunk is a part of a file for one call.
+type chunk struct {
+	session   string
+	offset, n int64 // bytes
+	last      bool
+	resumed   bool // others have sent to the session, and may have sent this chunk, too
+}
+
+// appendChunk sends a chunk until the session has it, and returns how much the session has then: more than that where another
+// worker has sent it.
+func (l *login) appendChunk(ctx context.Context, buf io.ReadSeeker, c chunk) (held int64, err error) {
+	held = c.offset + c.n
+	var skip int64        // bytes of the chunk that have arrived already
+	repeated := c.resumed // an earlier attempt may have arrived
+	err = l.call(ctx, func(ctx context.Context) error {
+		arg := files.NewUploadSessionAppendArg(files.NewUploadSessionCursor(c.session, uint64(c.offset+skip)))
+		arg.Close = c.last
 		body, err := newBody(buf, skip)
 		if err != nil {
 			return err
@@ -203,17 +239,25 @@ func (l *login) appendChunk(ctx context.Context, buf io.ReadSeeker, session stri
 			if e.EndpointError.IncorrectOffset == nil {
 				return err
 			}
-			skip = int64(e.EndpointError.IncorrectOffset.CorrectOffset) - offset
-			if skip < 0 || skip > n {
-				return fmt.Errorf("%w: it wants byte %d next, at byte %d", errSession, offset+skip, offset)
+			skip = int64(e.EndpointError.IncorrectOffset.CorrectOffset) - c.offset
+			if c.resumed && skip > c.n && !c.last {
+				held = c.offset + skip
+				return nil
 			}
-			if skip == n && (!last || again) {
+			if skip < 0 || skip > c.n {
+				return fmt.Errorf("%w: it wants byte %d next, at byte %d", errSession, c.offset+skip, c.offset)
+			}
+			if skip == c.n && (!c.last || again) {
 				return nil // all of it has arrived, and only the answer was lost
 			}
 			return &againError{err}
 		case files.UploadSessionAppendErrorClosed:
-			if last && again {
+			if c.last && again {
 				return nil // the commit compares the length
+			}
+			if c.resumed {
+				held = math.MaxInt64 // as far as it was sent: the commit compares the length
+				return nil
 			}
 		case files.UploadSessionAppendErrorContentHashMismatch:
 			return &againError{err}
@@ -223,9 +267,9 @@ func (l *login) appendChunk(ctx context.Context, buf io.ReadSeeker, session stri
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("upload chunk: %w", err)
+		return 0, fmt.Errorf("upload chunk: %w", err)
 	}
-	return nil
+	return held, nil
 }
 
 // body is the rest of a chunk for one call. The HTTP client may go on reading after the call has ended; from detach on

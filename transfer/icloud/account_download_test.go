@@ -42,7 +42,9 @@ func TestDownloadFollowsApplesRedirects(t *testing.T) {
 		if r.Header.Get("Range") != "bytes=1-2" || !strings.Contains(r.Header.Get("Cookie"), "s0") {
 			t.Errorf("headers are %v", r.Header)
 		}
-		return reply(206, "bc")
+		resp := reply(206, "bc")
+		resp.Header.Set("Content-Range", "bytes 1-2/3")
+		return resp
 	}
 	r, err := a.Download(t.Context(), contentURL, &fs.RangeOption{Start: 1, End: 2})
 	if got := readAll(t, r, err); got != "bc" {
@@ -68,15 +70,35 @@ func TestDownloadHoldsItsPlaceUntilClosed(t *testing.T) {
 	}
 }
 
-func TestDownloadOfARangeTakesNoWholeFile(t *testing.T) {
-	p := newApple(t)
-	a := p.account(Options{})
-	p.on["/one"] = func(*http.Request, []byte) *http.Response { return reply(200, "whole") }
-	if _, err := a.Download(t.Context(), contentURL, &fs.RangeOption{Start: 1, End: 2}); !errors.Is(err, errNoRange) {
-		t.Errorf("error is %v", err)
-	}
-	if a.content.inUse != 0 {
-		t.Error("the place isn't given back")
+func TestDownloadOfARangeTakesNothingElse(t *testing.T) {
+	for name, c := range map[string]struct {
+		status int
+		is     string // Content-Range
+	}{
+		"the whole file":        {status: 200},
+		"no word of what it is": {status: 206},
+		"another range":         {status: 206, is: "bytes 0-1/3"},
+		"one byte off":          {status: 206, is: "bytes 2-2/3"},
+		"another unit":          {status: 206, is: "lines 1-2/3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newApple(t)
+			a := p.account(Options{})
+			p.on["/one"] = func(*http.Request, []byte) *http.Response {
+				resp := reply(c.status, "whole")
+				if c.is != "" {
+					resp.Header.Set("Content-Range", c.is)
+				}
+				return resp
+			}
+			_, err := a.Download(t.Context(), contentURL, &fs.RangeOption{Start: 1, End: 2})
+			if !errors.Is(err, errNoRange) || !errors.Is(err, transfer.ErrNoParts) {
+				t.Errorf("error is %v", err)
+			}
+			if a.content.inUse != 0 {
+				t.Error("the place isn't given back")
+			}
+		})
 	}
 }
 

@@ -80,7 +80,7 @@ func (a *Account) Download(ctx context.Context, address string, options ...fs.Op
 		if err == nil {
 			a.notePace(ctx, tk, resp.StatusCode, retryAt(resp.Header, a.opt.Now()))
 			if resp.StatusCode/100 == 2 {
-				return a.body(resp, tk, options)
+				return a.body(resp, tk)
 			}
 			_ = resp.Body.Close()
 		}
@@ -178,14 +178,24 @@ func apples(u *url.URL) bool {
 }
 
 // body is the content of an answer. One that isn't the range asked for is no content.
-func (a *Account) body(resp *http.Response, t *ticket, options []fs.OpenOption) (io.ReadCloser, error) {
-	want := resp.Request.Header.Get("Range")
-	if want != "" && want != "bytes=0-" && resp.StatusCode != http.StatusPartialContent {
+func (a *Account) body(resp *http.Response, t *ticket) (io.ReadCloser, error) {
+	if !inRange(resp) {
 		_ = resp.Body.Close()
 		t.release()
 		return nil, errNoRange
 	}
 	return &content{ReadCloser: resp.Body, t: t}, nil
+}
+
+// inRange tells whether an answer begins where the range that was asked for begins. Where it ends shows when it is read.
+func inRange(resp *http.Response) bool {
+	want := resp.Request.Header.Get("Range")
+	if want == "" || want == "bytes=0-" && resp.StatusCode == http.StatusOK {
+		return true
+	}
+	first, _, _ := strings.Cut(strings.TrimPrefix(want, "bytes="), "-")
+	from, _, ok := strings.Cut(strings.TrimPrefix(resp.Header.Get("Content-Range"), "bytes "), "-")
+	return resp.StatusCode == http.StatusPartialContent && ok && (first == "" || from == first)
 }
 
 // content is the body of a download, which holds its place in the limiter until its end or until it is closed.

@@ -20,7 +20,7 @@ var (
 	// errNoService says that the address of a service isn't known: an answer was incomplete.
 	errNoService = errors.New("iCloud named no address for the service")
 	// errNoRange says that part of a file was asked for and something else came.
-	errNoRange = errors.New("iCloud ignored the range that was asked for")
+	errNoRange = fmt.Errorf("iCloud ignored the range that was asked for: %w", transfer.ErrNoParts)
 )
 
 // statusError is an answer that isn't a success. Its text is all that is told of it: bodies may hold tokens.

@@ -25,9 +25,14 @@ type witness struct {
 }
 
 func newWitness(body io.ReadCloser, signature string, tell func(said, sum string) error) io.ReadCloser {
+	return &witness{body, newChecksum(), signature, tell}
+}
+
+// newChecksum is Apple's checksum of a file of no bytes yet.
+func newChecksum() hash.Hash {
 	sum := sha1.New()
 	_, _ = io.WriteString(sum, salt) // a hash takes everything
-	return &witness{body, sum, signature, tell}
+	return sum
 }
 
 // Read implements io.Reader. Its error at the end may be one of the checksum.
