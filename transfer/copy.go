@@ -165,13 +165,14 @@ func (w *work) sendAndProve(ctx context.Context, src fs.Object, m mark, pl place
 		w.part = nil
 		return o, s.drawn, s.lost, nil
 	}
-	dropped := w.endPart(ctx, err)
+	dropped := w.endPart(err)
 	vain = max(s.drawn-max(w.sentSoFar()-before, 0), 0)
 	s.inVain = vain - min(s.lost, vain)
 	if dropped {
 		w.wasted += before
 		s.inVain += before
 	}
+	w.leavePart(ctx, err, vain)
 	return Outcome{}, s.drawn, vain, err
 }
 

@@ -183,9 +183,10 @@ func (m *meteredReader) read(p []byte) (int, error) {
 
 // rejoin goes on with another connection where one broke for cause; its error is the one to end with.
 func (m *meteredReader) rejoin(cause error) error {
-	m.lost += m.onTheWay(cause)
+	cost := m.onTheWay(cause)
+	m.lost += cost
 	m.down = true
-	err := m.mender.reopen(m.n, cause, func() error { return m.book(max(m.credit, min(chargeStep, m.size-m.n))) })
+	err := m.mender.reopen(m.n, cost, cause, func() error { return m.book(max(m.credit, min(chargeStep, m.size-m.n))) })
 	if errors.Is(err, ErrNoQuota) && !CallRefused(err) {
 		return cause // nothing is left for what was sent twice: the next attempt begins when there is
 	}

@@ -25,8 +25,10 @@ type parted struct {
 	exact bool                         // it gives the part that was asked for or fails, and has an etag; else it has an MD5 and gives what it will
 	plan  []int                        // bytes that each connection gives before it breaks; those after the last break no more
 	whole bool                         // it ignores ranges and gives the whole
+	reset bool                         // breaks are resets: nobody knows what was on its way
 	shift []int64                      // bytes that each opening is off
 	asked func(open int, offset int64) // called before each opening; open counts from 1
+	packs bool                         // the file is a package now
 	broke func()                       // called when a connection breaks
 	sum   func() []byte                // its checksum; nil for none
 
@@ -37,7 +39,7 @@ type parted struct {
 	offsets []int64 // of the openings
 }
 
-var errBroke = errors.New("connection reset by peer")
+var errReset = errors.New("connection reset by peer")
 
 func (p *parted) Hashes() rhash.Set {
 	if p.exact {
@@ -117,7 +119,12 @@ func (f *bigFile) Remote() string { return "big" }
 func (f *bigFile) ModTime(context.Context) time.Time {
 	return day.Add(time.Duration(f.version) * time.Hour)
 }
-func (f *bigFile) Size() int64                                 { return f.size }
+func (f *bigFile) Size() int64 {
+	if f.p.packs {
+		return -1
+	}
+	return f.size
+}
 func (f *bigFile) Storable() bool                              { return true }
 func (f *bigFile) SetModTime(context.Context, time.Time) error { return fs.ErrorCantSetModTime }
 func (f *bigFile) Update(context.Context, io.Reader, fs.ObjectInfo, ...fs.OpenOption) error {
@@ -199,6 +206,9 @@ func (f exactFile) Open(ctx context.Context, options ...fs.OpenOption) (io.ReadC
 	return f.bigFile.Open(ctx, options...)
 }
 
+// Package implements transfer.Packaged.
+func (f exactFile) Package() bool { return f.p.packs }
+
 // conn is one connection.
 type conn struct {
 	p    *parted
@@ -211,7 +221,10 @@ func (c *conn) Read(b []byte) (int, error) {
 		if c.p.broke != nil {
 			c.p.broke()
 		}
-		return 0, errBroke
+		if c.p.reset {
+			return 0, errReset
+		}
+		return 0, io.ErrUnexpectedEOF
 	}
 	if c.left > 0 {
 		b = b[:min(len(b), c.left)]

@@ -13,7 +13,8 @@ import (
 	rhash "github.com/rclone/rclone/fs/hash"
 )
 
-// maxBarren is how many times in a row a reading that broke is gone on with where each brought less than chargeStep.
+// maxBarren is how many times in a row a reading that broke is gone on with where each time brought less than the break may
+// have cost in traffic, or less than chargeStep: what is read in vain stays within a few times the file.
 const maxBarren = 5
 
 // ErrNoParts is what an Open answers that was asked for a part of a file and got something else from the service.
@@ -108,11 +109,11 @@ func (m *mender) unchanged() error {
 	return m.look()
 }
 
-// reopen goes on at an offset after a connection broke for a cause. pay is called before anything is asked for. Its error
-// is the one to end the reading with.
-func (m *mender) reopen(offset int64, cause error, pay func() error) error {
+// reopen goes on at an offset after a connection broke for a cause, with so many bytes perhaps on their way. pay is called
+// before anything is asked for. Its error is the one to end the reading with.
+func (m *mender) reopen(offset, cost int64, cause error, pay func() error) error {
 	m.body.drop()
-	if offset-m.last >= chargeStep {
+	if offset-m.last >= max(chargeStep, cost) {
 		m.barren = 0
 	}
 	m.last = offset

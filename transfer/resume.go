@@ -161,19 +161,18 @@ func (w *work) partUpload(ctx context.Context, src fs.Object, m mark, s *sums) (
 	up.Kept = func(p Part) error {
 		if state, ok := s.upTo(p.Offset); ok && state.at < m.size {
 			w.part = &part{Part{p.ID, state.at}, m, state}
-			return w.keepPart(ctx, false)
+			return w.keepPart(ctx)
 		}
 		return nil
 	}
 	return up, nil
 }
 
-// keepPart records how far the upload is, if that is due or wanted now. A store that is away costs no more than some bytes
-// that are sent again; work that was taken over ends.
-func (w *work) keepPart(ctx context.Context, now bool) error {
+// keepPart records how far the upload is, once that is due. A store that is away costs no more than some bytes that are sent
+// again; work that was taken over ends.
+func (w *work) keepPart(ctx context.Context) error {
 	p := w.part
-	if p == nil || p.Offset == w.kept || w.done.Result != Pending ||
-		!now && time.Since(w.keptAt) < partPause && p.Offset-w.kept < partStep {
+	if p.Offset == w.kept || w.done.Result != Pending || time.Since(w.keptAt) < partPause && p.Offset-w.kept < partStep {
 		return nil
 	}
 	w.keptAt = time.Now()
@@ -189,19 +188,28 @@ func (w *work) keepPart(ctx context.Context, now bool) error {
 	return nil
 }
 
-// endPart decides what becomes of an upload that ended with err. It tells whether the upload can't be gone on with.
-func (w *work) endPart(ctx context.Context, err error) (dropped bool) {
-	switch {
-	case errors.Is(err, ErrPartLost), isMismatch(err), errors.Is(err, errTorn), errors.Is(err, ErrNoParts):
+// endPart drops an upload that ended with err, where it can't be gone on with.
+func (w *work) endPart(err error) (dropped bool) {
+	if errors.Is(err, ErrPartLost) || isMismatch(err) || errors.Is(err, errTorn) || errors.Is(err, ErrNoParts) {
 		w.part = nil
 		return true
-	case errors.Is(err, ErrFenced), errors.Is(context.Cause(ctx), ErrFenced):
-		return false // it is somebody else's
+	}
+	return false
+}
+
+// leavePart records how far an upload is that ended with err, and that so many bytes were read in vain, for whoever goes on
+// with it. What was taken over is somebody else's.
+func (w *work) leavePart(ctx context.Context, err error, vain int64) {
+	p := w.part
+	if p == nil || w.done.Result != Pending || p.Offset == w.kept && vain == 0 ||
+		errors.Is(err, ErrFenced) || errors.Is(context.Cause(ctx), ErrFenced) {
+		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), partTime)
 	defer cancel()
-	if err := w.keepPart(ctx, true); err != nil {
-		slog.DebugContext(ctx, "how far an upload is wasn't recorded", "path", w.e.Path, "error", err)
+	if err := w.r.record(ctx, w.i, Outcome{Part: p.String(), Wasted: w.wasted + vain}); err != nil {
+		slog.WarnContext(ctx, "how far an upload is wasn't recorded", "path", w.e.Path, "error", err)
+		return
 	}
-	return false
+	w.kept = p.Offset
 }

@@ -1,0 +1,130 @@
+package acceptance
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"offload/internal/cloudtest"
+)
+
+// large is the size of a file that takes a while, in bytes.
+const large = 200 << 20
+
+// newLarge is a world with one large file in the account, and a moderate line to it.
+func newLarge(t *testing.T, size int, bandwidth int64) (c *clouds, s *stock, appended func(n int) <-chan struct{}) {
+	t.Helper()
+	c = newClouds(t, cloudtest.Options{Bandwidth: bandwidth})
+	s = newStock(c)
+	s.put("Documents/film.mov", size)
+	var mu sync.Mutex
+	calls, waiting := 0, map[int]chan struct{}{}
+	c.play.Fault(cloudtest.Fault{Endpoint: "dropbox:append_v2", Kind: cloudtest.Do, Hook: func(r *http.Request) {
+		if r.ContentLength == 0 {
+			return // it only asks
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		calls++
+		if ch := waiting[calls]; ch != nil {
+			go func() {
+				<-r.Context().Done() // the call has been answered
+				close(ch)
+			}()
+		}
+	}})
+	return c, s, func(n int) <-chan struct{} {
+		mu.Lock()
+		defer mu.Unlock()
+		ch := make(chan struct{})
+		waiting[calls+n] = ch
+		return ch
+	}
+}
+
+// served is how many bytes iCloud has handed out.
+func (c *clouds) served() int64 { return c.play.Served("icloud:content") }
+
+// atWork waits until so many more pieces of the file have arrived and the next one is being read.
+func (c *clouds) atWork(t *testing.T, piece <-chan struct{}) {
+	t.Helper()
+	eventually(t, time.Minute, "a piece of the file to arrive", func() bool {
+		select {
+		case <-piece:
+			return true
+		default:
+			return false
+		}
+	})
+	at := c.served()
+	eventually(t, time.Minute, "the next piece to be read", func() bool { return c.served() > at+4<<20 })
+}
+
+// whole demands that the large file arrived once, proved, and is gone at its source.
+func (c *clouds) whole(t *testing.T, s *stock, size int64) {
+	t.Helper()
+	s.moved(t)
+	j := c.only()
+	records := decode[[]fileRecord](t, c.run(0, "jobs", "files", j.ID, "--json"))
+	if j.State != "completed" || j.Files.Deleted != 1 || j.Bytes.Copied != size || len(records) != 1 || records[0].Grade != "A" {
+		t.Errorf("the job is %+v, its files are %+v", j, records)
+	}
+	if n := c.dropbox.SessionsStarted(); n > 2 { // one is of the probe that tells whether both remotes are one place
+		t.Errorf("%d uploads were begun", n)
+	}
+}
+
+func TestLargeFileGoesOnAfterKills(t *testing.T) {
+	t.Parallel()
+	c, s, appended := newLarge(t, large, 60<<20)
+	order := []string{"run", "icloud:Documents", "dropbox:Backup/Documents", "--delete-source", "verified"}
+	for _, pieces := range []int{3, 3, 3} {
+		piece := appended(pieces)
+		p := start(t, "offload to be killed", c.command(order...))
+		c.atWork(t, piece)
+		p.kill()
+		s.nothingLost(t)
+		if n := len(s.atDropbox()); n != 0 {
+			t.Fatalf("%d files at Dropbox in the middle of the upload", n)
+		}
+	}
+	c.run(0, order...)
+	c.whole(t, s, large)
+	got := c.served()
+	t.Logf("iCloud has handed out %d bytes for a file of %d, %.2f times its size", got, int64(large), float64(got)/large)
+	if float64(got) > 1.3*large {
+		t.Errorf("iCloud has handed out %d bytes for a file of %d", got, int64(large))
+	}
+	if used := c.quota().Used; used < got {
+		t.Errorf("%d bytes are counted, iCloud has handed out %d", used, got)
+	}
+}
+
+func TestLargeFileIsHandedOverAtAStop(t *testing.T) {
+	t.Parallel()
+	c, s, appended := newLarge(t, large/2, 10<<20)
+	c.onRedis()
+	id := strings.TrimSpace(c.run(0, "enqueue", "icloud:Documents", "dropbox:Backup/Documents", "--delete-source", "verified"))
+	piece := appended(2)
+	first := start(t, "first worker", c.command("worker"))
+	c.atWork(t, piece)
+	begun := time.Now()
+	if err := first.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if got := first.status(t, time.Minute); got != 0 {
+		t.Errorf("the first worker ended with %d", got)
+	}
+	t.Logf("the first worker ended after %v", time.Since(begun))
+	s.nothingLost(t)
+	before := c.served()
+	start(t, "second worker", c.command("worker"))
+	c.await(id, "the job to end", 2*time.Minute, job.ended)
+	c.whole(t, s, large/2)
+	if got := c.served(); float64(got) > 1.4*large/2 {
+		t.Errorf("iCloud has handed out %d bytes for a file of %d, %d of them to the first worker", got, int64(large/2), before)
+	}
+}
