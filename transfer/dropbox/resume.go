@@ -1,7 +1,6 @@
 package dropbox
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -29,7 +28,7 @@ func (f *Fs) Held(ctx context.Context, p transfer.Part) (transfer.Part, error) {
 	}
 	err := l.call(ctx, func(ctx context.Context) error {
 		arg := files.NewUploadSessionAppendArg(files.NewUploadSessionCursor(p.ID, uint64(p.Offset)))
-		err := l.files.UploadSessionAppendV2Context(ctx, arg, bytes.NewReader(nil))
+		err := l.files.UploadSessionAppendV2Context(ctx, arg, nil)
 		var e files.UploadSessionAppendV2APIError
 		if !errors.As(err, &e) || e.EndpointError == nil {
 			return err
