@@ -228,6 +228,9 @@ func (w *work) send(ctx context.Context, src fs.Object, m mark, pl placed, name 
 	}
 	mr, in, err := w.openMetered(ctx, reading{src, m, src.Size(), w.sentSoFar(), h}, grant)
 	if err != nil {
+		if mr != nil {
+			s.drawn, s.lost = mr.drawn()
+		}
 		return s, nil, err
 	}
 	obj, putErr := w.upload(ctx, readCloser{mr, in}, src.Size(), s.mtime, name, pl.over, up)

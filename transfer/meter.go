@@ -82,7 +82,8 @@ type reading struct {
 }
 
 // openMetered opens a file at the source, to be read under grant. The source sends as soon as it is asked, so the first bytes
-// are charged and waited for before. The caller closes the second result, once it has read what it wants.
+// are charged and waited for before. The caller closes the second result, once it has read what it wants. With an error the
+// first may be there, to tell what it cost.
 func (w *work) openMetered(ctx context.Context, what reading, grant Grant) (*meteredReader, io.Closer, error) {
 	charge := func(n int64) error {
 		err := grant.Charge(ctx, n)
@@ -113,7 +114,8 @@ func (w *work) openMetered(ctx context.Context, what reading, grant Grant) (*met
 	}
 	in, err := openAt(ctx, what.src, what.from, what.size)
 	if err != nil {
-		return nil, nil, sourceErr("open source file", err)
+		m.err, m.down = sourceErr("open source file", err), !errors.Is(err, ErrNoParts)
+		return m, nil, m.err
 	}
 	body := &stream{in: in}
 	m.in = cancelable(ctx, body)
@@ -192,6 +194,8 @@ func (m *meteredReader) rejoin(cause error) error {
 	}
 	if err == nil {
 		m.down = false
+	} else if errors.Is(err, ErrNoParts) {
+		m.lost += m.onTheWay(err) // something was sent, and thrown away
 	}
 	return err
 }

@@ -192,6 +192,7 @@ func (w *work) keepPart(ctx context.Context) error {
 func (w *work) endPart(err error) (dropped bool) {
 	if errors.Is(err, ErrPartLost) || isMismatch(err) || errors.Is(err, errTorn) || errors.Is(err, ErrNoParts) {
 		w.part = nil
+		w.whole = w.whole || errors.Is(err, ErrNoParts)
 		return true
 	}
 	return false

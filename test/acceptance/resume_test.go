@@ -1,6 +1,7 @@
 package acceptance
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -126,5 +127,64 @@ func TestLargeFileIsHandedOverAtAStop(t *testing.T) {
 	c.whole(t, s, large/2)
 	if got := c.served(); float64(got) > 1.4*large/2 {
 		t.Errorf("iCloud has handed out %d bytes for a file of %d, %d of them to the first worker", got, int64(large/2), before)
+	}
+}
+
+// Downloads that break in the middle, with the program and the services on the wire: what is read is the file, whatever
+// the service makes of ranges.
+func TestBrokenDownloadsOfICloud(t *testing.T) {
+	t.Parallel()
+	const size = 64 << 20
+	cut := func(times int) cloudtest.Fault {
+		return cloudtest.Fault{Endpoint: "icloud:content", Kind: cloudtest.Cut, CutAt: 0.1, Times: times}
+	}
+	again := func(do func(r *http.Request)) cloudtest.Fault { // what befalls the first going-on
+		return cloudtest.Fault{Endpoint: "icloud:content", Kind: cloudtest.Do, Hook: do, Times: 1,
+			Match: func(r *http.Request) bool { return r.Header.Get("Range") != "" }}
+	}
+	for name, c := range map[string]struct {
+		faults  []cloudtest.Fault
+		changes bool    // the file, while the going-on is asked for
+		most    float64 // of its size may be handed out
+	}{
+		"cut fifteen times":    {faults: []cloudtest.Fault{cut(15)}, most: 1.05},
+		"the range is ignored": {faults: []cloudtest.Fault{cut(1), again(func(r *http.Request) { r.Header.Del("Range") })}, most: 1.6},
+		"the range is one off": {faults: []cloudtest.Fault{cut(1), again(shifted)}, most: 1.6},
+		"the file changes":     {faults: []cloudtest.Fault{cut(1)}, changes: true, most: 2.2},
+		"a going-on is reset":  {faults: []cloudtest.Fault{cut(1), {Endpoint: "icloud:content", Times: 1, Kind: cloudtest.Cut, CutAt: 0.5, Reset: true}}, most: 1.8},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newClouds(t, cloudtest.Options{})
+			s := newStock(w)
+			s.put("Documents/film.mov", size)
+			var hits []*cloudtest.Hits
+			for _, f := range c.faults {
+				hits = append(hits, w.play.Fault(f))
+			}
+			if c.changes {
+				hits = append(hits, w.play.Fault(again(func(*http.Request) { s.change("Documents/film.mov") })))
+			}
+			w.run(0, "run", "icloud:Documents", "dropbox:Backup/Documents", "--delete-source", "verified")
+			s.moved(t)
+			for i, h := range hits {
+				if h.Count() == 0 {
+					t.Errorf("fault %d didn't strike", i)
+				}
+			}
+			got := w.served()
+			t.Logf("%.2f times the file was handed out, %.2f times is counted", float64(got)/size, float64(w.quota().Used)/size)
+			if float64(got) > c.most*size || w.quota().Used < got {
+				t.Errorf("iCloud has handed out %d bytes of a file of %d, %d are counted", got, int64(size), w.quota().Used)
+			}
+		})
+	}
+}
+
+// shifted asks for a range that begins one byte later.
+func shifted(r *http.Request) {
+	var from, to int64
+	if n, err := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &from, &to); n == 2 && err == nil {
+		r.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", from+1, to))
 	}
 }
