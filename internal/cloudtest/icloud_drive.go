@@ -229,6 +229,8 @@ func (c *ICloud) trashItems(a *Account, _ *http.Request, body []byte) (any, *ref
 			if n.parent != t.trash {
 				t.discard(n)
 				t.trashed = append(t.trashed, n.id())
+			} else {
+				t.again = append(t.again, n.id())
 			}
 			return t.doc(n)
 		})

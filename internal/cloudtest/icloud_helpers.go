@@ -246,6 +246,12 @@ func (a *Account) TrashedIDs() (ids []string) {
 	return ids
 }
 
+// TrashedAgain lists the drivewsids that clients moved to the trash with success while they lay in it, in order.
+func (a *Account) TrashedAgain() (ids []string) {
+	a.locked(func(t *tree) { ids = slices.Clone(t.again) })
+	return ids
+}
+
 // Purged lists the drivewsids that clients ever removed for good, with those below folders, in order.
 func (a *Account) Purged() (ids []string) {
 	a.locked(func(t *tree) { ids = slices.Clone(t.purged) })

@@ -57,6 +57,7 @@ type tree struct {
 	busy    map[string]bool // zones with a write in flight
 	purged  []string
 	trashed []string
+	again   []string // asked to go to the trash with the right etag while they lay in it
 	total   int64
 	others  map[string]int64 // photos, backup, mail
 	asPut   bool             // names are answered as they were put

@@ -72,6 +72,13 @@ func (s struck) Count() (n int) {
 	return n
 }
 
+// remove ends it.
+func (s struck) remove() {
+	for _, h := range s {
+		h.Remove()
+	}
+}
+
 // hit demands that a fault struck.
 func (f *faulty) hit(h interface{ Count() int }) {
 	f.t.Helper()
