@@ -254,6 +254,8 @@ func badLines() []badLine {
 		{name: "log format", args: "jobs list --log-format xml", want: "log.format"},
 		{name: "batches from the environment", args: "jobs list", env: "OFFLOAD_WORKER_BATCHES=-3", want: "OFFLOAD_WORKER_BATCHES"},
 		{name: "worker batches", args: "worker --batches 0", want: "batches"},
+		{name: "health of another", args: "health worker-1", want: `doesn't take "worker-1"`},
+		{name: "health on a wrong address", args: "health --redis queue:6379", want: "setting redis"},
 		{name: "data is a file", args: "run {dir}/a {dir}/b --data {dir}/rclone.conf/x", want: "data folder"},
 	}
 }
