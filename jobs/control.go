@@ -181,6 +181,7 @@ func (s *Service) Remove(ctx context.Context, id string) error {
 	p := s.client.Pipeline()
 	p.ZRem(ctx, keyIndex, j.ID)
 	p.ZRem(ctx, keyDue, j.ID)
+	p.ZRem(ctx, keyAccount(j.Account), j.ID)
 	p.Del(ctx, append(k.common(), k.bandwidth(), k.crashes())...)
 	for n := int64(1); n <= count; n++ {
 		p.Del(ctx, k.batch(n), k.outcomes(n), k.ended(n))

@@ -19,8 +19,8 @@ const (
 // takes it does a unit of the job whose turn it is. So an account with many jobs, or a job with many units, that came first
 // doesn't keep the others waiting.
 type ring struct {
-	client             redis.UniversalClient
-	join, pick, charge *redis.Script
+	client                  redis.UniversalClient
+	join, pick, charge, owe *redis.Script
 }
 
 // turn is one that was given to a job; the zero turn is none.
@@ -33,7 +33,7 @@ type turn struct {
 
 func newRing(client redis.UniversalClient) *ring {
 	of := func(name string) *redis.Script { return script("fair/prelude", "fair/"+name) }
-	return &ring{client: client, join: of("join"), pick: of("pick"), charge: of("charge")}
+	return &ring{client: client, join: of("join"), pick: of("pick"), charge: of("charge"), owe: of("owe")}
 }
 
 // keys are those of a lane's ring, all in one slot.
@@ -42,9 +42,10 @@ func (r *ring) keys(lane string) []string {
 	return []string{base + "accounts", base + "rest", base + "clock", base + "turn"}
 }
 
-// enter puts a job into the ring. It must be called between making units claimable and sending tasks for them.
-func (r *ring) enter(ctx context.Context, lane, account, job string) error {
-	if err := r.join.Run(ctx, r.client, r.keys(lane), account, job).Err(); err != nil {
+// enter puts a job into the ring. It must be called between making units claimable and sending tasks for them; owed is how
+// many of those won't be sent now.
+func (r *ring) enter(ctx context.Context, lane, account, job string, owed int) error {
+	if err := r.join.Run(ctx, r.client, r.keys(lane), account, job, owed).Err(); err != nil {
 		return fmt.Errorf("put job %s in order: %w", job, err)
 	}
 	return nil
@@ -111,7 +112,10 @@ func (w *worker) claim(ctx context.Context, queue string, p payload) (hold, turn
 		}
 		t = next
 	}
-	// Nobody is in the ring: all has been claimed. Should the ring have been lost, the task is good for its own unit.
+	if p.Job == "" { // nobody is in the ring: all has been claimed
+		return hold{}, turn{}, time.Time{}, nil
+	}
+	// Should the ring have been lost, the task is good for its own unit.
 	asked := time.Now()
 	h, state, err := w.s.scripts.claim(ctx, p.Job, p.Unit, p.Attempt, w.name, leaseTime)
 	if err == nil && h.fence == "" {
@@ -121,7 +125,7 @@ func (w *worker) claim(ctx context.Context, queue string, p payload) (hold, turn
 }
 
 // enter puts a job into the ring of its lane; a foreground process needs no order.
-func (s *Service) enter(ctx context.Context, queue, account, id string) error {
+func (s *Service) enter(ctx context.Context, queue, account, id string, owed int) error {
 	if !isLane(queue) {
 		return nil
 	}
@@ -132,18 +136,12 @@ func (s *Service) enter(ctx context.Context, queue, account, id string) error {
 		}
 		account = j.Account
 	}
-	return s.ring.enter(ctx, queue, account, id)
+	return s.ring.enter(ctx, queue, account, id, owed)
 }
 
 // short tells whether a lane has fewer tickets left than so many units need. Tickets are good for any unit, so one that is
 // missing can't be seen by its own name: it may be in the hands of a worker that serves another unit.
 func (s *Service) short(ctx context.Context, queue string, units int) (bool, error) {
-	n, err := s.client.LLen(ctx, keyPending(queue)).Result()
-	if err != nil {
-		return false, fmt.Errorf("count the tasks of %s: %w", queue, err)
-	}
-	return n < int64(units), nil
+	n, err := s.tickets(ctx, queue)
+	return n < int64(units), err
 }
-
-// keyPending is asynq's list of a queue's tasks that nobody has taken yet.
-func keyPending(queue string) string { return "asynq:{" + queue + "}:pending" }

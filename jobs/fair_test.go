@@ -25,7 +25,7 @@ func (w *world) ring() ringOf { return ringOf{w.svc.ring, w.t.(*testing.T)} }
 
 func (r ringOf) join(account, job string) {
 	r.t.Helper()
-	if err := r.enter(r.t.Context(), "normal", account, job); err != nil {
+	if err := r.enter(r.t.Context(), "normal", account, job, 0); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -555,7 +555,7 @@ func TestNothingIsLostOrDoneTwice(t *testing.T) {
 func BenchmarkTurnOfAJob(b *testing.B) {
 	w := newWorld(b, "")
 	for i := range 100 {
-		if err := w.svc.ring.enter(b.Context(), "normal", fmt.Sprint("account", i%10), fmt.Sprint("job", i)); err != nil {
+		if err := w.svc.ring.enter(b.Context(), "normal", fmt.Sprint("account", i%10), fmt.Sprint("job", i), 0); err != nil {
 			b.Fatal(err)
 		}
 	}

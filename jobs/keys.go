@@ -5,7 +5,7 @@ import "strconv"
 // Keys that belong to no single job.
 const (
 	keyIndex   = "offload:jobs"        // zset of job IDs, all of score 0: ULIDs sort by time
-	keyDue     = "offload:jobs:due"    // zset of job IDs by the ms at which somebody must look at them
+	keyDue     = "offload:jobs:due"    // zset of job IDs by when somebody must look at them, see due.go
 	keyLeader  = "offload:maintenance" // who looks after the jobs, under a lease
 	keyWorkers = "offload:workers"     // zset of living workers by the ms until which they are believed to live
 )

@@ -19,7 +19,6 @@ const (
 	lookRunning   = 2 * time.Second // how often a running job is looked at
 	lookQueued    = time.Minute     // one that waits for a worker
 	lookWaiting   = 5 * time.Second // one that waits for quota
-	dueAtOnce     = 200             // jobs looked at in one round
 )
 
 // maintain looks after jobs until ctx is done: it takes units back from workers that are gone, wakes what waits, hands
@@ -66,11 +65,14 @@ func (w *worker) maintainOnce(ctx context.Context, swept *time.Time) error {
 	if w.opt.Job != "" {
 		return w.s.audit(ctx, w.opt.Job)
 	}
-	due, err := w.s.client.ZRangeByScore(ctx, keyDue, &redis.ZRangeBy{Min: "-inf", Max: fmt.Sprint(time.Now().UnixMilli()), Count: dueAtOnce}).Result()
+	due, err := w.s.due(ctx)
 	if err != nil {
-		return fmt.Errorf("list jobs that are due: %w", err)
+		return err
 	}
-	var all error
+	all := w.places.round(ctx)
+	for lane := range poolQueues(w.s.scripts.version) {
+		all = errors.Join(all, w.s.refill(ctx, lane))
+	}
 	for _, id := range due {
 		all = errors.Join(all, w.s.audit(ctx, id))
 	}
@@ -130,10 +132,12 @@ func (s *Service) audit(ctx context.Context, id string) error { return s.auditAn
 // auditAnd is audit. With wakes, a job that waits for quota is woken where something fits though it was woken in vain a
 // moment ago: for whoever has just changed a limit.
 func (s *Service) auditAnd(ctx context.Context, id string, wakes bool) error {
-	holders, err := s.client.HVals(ctx, string(keysOf(id))+"holder").Result()
-	if err != nil {
+	p := s.client.Pipeline()
+	held, account := p.HVals(ctx, string(keysOf(id))+"holder"), p.HGet(ctx, keysOf(id).job(), "account")
+	if _, err := p.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 		return fmt.Errorf("audit job %s: %w", id, err)
 	}
+	holders := held.Val()
 	slices.Sort(holders)
 	var dead, alive []string
 	for _, h := range slices.Compact(holders) {
@@ -176,7 +180,7 @@ func (s *Service) auditAnd(ctx context.Context, id string, wakes bool) error {
 	if err := s.feed(ctx, id); err != nil {
 		return err
 	}
-	return s.reschedule(ctx, id, a)
+	return s.reschedule(ctx, id, account.Val(), a)
 }
 
 // forget drops an ID whose job was never created, once that can't happen any more.
@@ -186,8 +190,15 @@ func (s *Service) forget(ctx context.Context, id string) error {
 		s.look(ctx, id, time.Minute)
 		return nil
 	}
+	accounts, err := s.client.SMembers(ctx, keyAccounts).Result() // nobody knows whose it would have been
+	if err != nil {
+		return fmt.Errorf("forget job %s: %w", id, err)
+	}
 	p := s.client.Pipeline()
 	p.ZRem(ctx, keyDue, id)
+	for _, a := range accounts {
+		p.ZRem(ctx, keyAccount(a), id)
+	}
 	p.ZRem(ctx, keyIndex, id)
 	if _, err := p.Exec(ctx); err != nil {
 		return fmt.Errorf("forget job %s: %w", id, err)
@@ -217,30 +228,45 @@ func (s *Service) wake(ctx context.Context, id string, a audited) error {
 	return err
 }
 
-// reschedule notes when the job must be looked at next; a job that only a person can move isn't.
-func (s *Service) reschedule(ctx context.Context, id string, a audited) error {
-	var next time.Duration
-	switch {
-	case a.state.Terminal() || a.state == Paused:
-		if err := s.client.ZRem(ctx, keyDue, id).Err(); err != nil {
-			return fmt.Errorf("audit job %s: %w", id, err)
-		}
-		// Somebody may have resumed it since the audit looked: then it must not be forgotten.
-		if j, err := s.Get(ctx, id); err == nil && !j.State.Terminal() && j.State != Paused {
-			s.look(ctx, id, 0)
-		}
-		return nil
-	case a.state == Queued:
-		next = lookQueued
-	case a.state == Waiting && a.reason == ReasonQuota:
-		next = lookWaiting
-	case a.state == Waiting && !a.until.IsZero():
-		next = min(max(time.Until(a.until), time.Second), time.Minute)
-	case a.state == Waiting:
-		next = time.Minute
-	default:
-		next = lookRunning
+// reschedule notes where the job stands and when it must be looked at next; a job that only a person can move isn't.
+func (s *Service) reschedule(ctx context.Context, id, account string, a audited) error {
+	p := s.client.Pipeline()
+	if at := place(id, a.state); at >= 0 && account != "" {
+		p.ZAdd(ctx, keyAccount(account), redis.Z{Score: at, Member: id})
 	}
-	s.look(ctx, id, next)
+	rests := a.state.Terminal() || a.state == Paused
+	if rests {
+		p.ZRem(ctx, keyDue, id)
+	} else {
+		class, after := nextLook(a)
+		p.ZAdd(ctx, keyDue, redis.Z{Score: dueScore(class, time.Now().Add(after)), Member: id})
+	}
+	if _, err := p.Exec(ctx); err != nil {
+		return fmt.Errorf("audit job %s: %w", id, err)
+	}
+	if !rests {
+		return nil
+	}
+	// Somebody may have resumed it since the audit looked: then it must not be forgotten.
+	if j, err := s.Get(ctx, id); err == nil && !j.State.Terminal() && j.State != Paused {
+		s.look(ctx, id, 0)
+	}
 	return nil
+}
+
+// nextLook tells how soon, and how urgently, a job must be looked at again.
+func nextLook(a audited) (dueClass, time.Duration) {
+	switch {
+	case a.owner != "":
+		return dueRunning, lookRunning // its process may be gone
+	case a.state == Queued:
+		return dueQueued, lookQueued
+	case a.state == Waiting && a.reason == ReasonQuota:
+		return dueWaiting, lookWaiting
+	case a.state == Waiting && !a.until.IsZero():
+		return dueWaiting, min(max(time.Until(a.until), time.Second), time.Minute)
+	case a.state == Waiting:
+		return dueWaiting, time.Minute
+	}
+	return dueRunning, lookRunning
 }

@@ -33,7 +33,7 @@ const payloadVersion = 1
 // payload of a task: references only, since asynq writes the payload of every active task again each five seconds.
 type payload struct {
 	Version int    `json:"v"`
-	Job     string `json:"job"`
+	Job     string `json:"job"` // "" for a ticket that is nobody's in particular
 	Unit    string `json:"unit"`
 	Attempt int64  `json:"attempt"`
 }
@@ -47,7 +47,14 @@ func (s *Service) feed(ctx context.Context, id string) error {
 	if err != nil || len(tasks) == 0 {
 		return err
 	}
-	if err := s.enter(ctx, queue, account, id); err != nil {
+	plenty, err := s.plenty(ctx, queue)
+	if err != nil {
+		return err
+	}
+	if plenty {
+		return s.enter(ctx, queue, account, id, len(tasks))
+	}
+	if err := s.enter(ctx, queue, account, id, 0); err != nil {
 		return err
 	}
 	for _, t := range tasks {
@@ -69,8 +76,11 @@ func (s *Service) send(ctx context.Context, queue, id string, tasks []task) erro
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return fmt.Errorf("read job %s: %w", id, err)
 	}
-	if err := s.enter(ctx, queue, account, id); err != nil {
+	if err := s.enter(ctx, queue, account, id, 0); err != nil {
 		return err
+	}
+	if plenty, err := s.plenty(ctx, queue); err != nil || plenty {
+		return err // what is in the queue is good for these units too, or was when they were sent first
 	}
 	for _, t := range tasks {
 		sent, err := s.put(ctx, queue, id, t, "")

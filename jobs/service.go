@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -57,7 +58,8 @@ type Service struct {
 	self    string          // this process, as leases name it
 	least   func(Order) int // the least version of a worker for an order
 
-	fleetOnce sync.Once // fleet is made when it is first asked for
+	whole     atomic.Bool // every job is known to be in the index of its account
+	fleetOnce sync.Once   // fleet is made when it is first asked for
 	fleet     *fleet
 	gate      *callGate
 }
@@ -123,45 +125,35 @@ func (s *Service) enqueue(ctx context.Context, o Order, owner, by string) (Job, 
 		return Job{}, fmt.Errorf("make a job's ID: %w", err)
 	}
 	id := u.String()
-	// The index first: a job that is indexed but was never created is dropped by maintenance, while one that was
-	// created but not indexed would never be seen again.
-	if err := s.index(ctx, id); err != nil {
+	if err := s.index(ctx, id, o.Account); err != nil {
 		return Job{}, err
 	}
 	version := s.least(o)
 	queue := laneOf(o.Priority, version)
-	ordered := o.Order == transfer.OrderLargest || o.Order == transfer.OrderOldest
-	ownerUntil := int64(0)
-	if owner != "" {
-		queue, ownerUntil = foregroundQueue(id), time.Now().Add(ownerSilence).UnixMilli()
+	fields := []any{by, "order", raw, "account", o.Account}
+	if o.Order == transfer.OrderLargest || o.Order == transfer.OrderOldest {
+		fields = append(fields, "ordered", true)
 	}
-	fields := []any{by, "order", raw, "account", o.Account, "queue", queue, "ordered", ordered, "owner", owner, "owner_until", ownerUntil}
+	if owner != "" {
+		queue = foregroundQueue(id)
+		fields = append(fields, "owner", owner, "owner_until", time.Now().Add(ownerSilence).UnixMilli())
+	}
 	if version > 1 {
 		fields = append(fields, fieldVersion, version)
 	}
-	if err := s.scripts.run(ctx, "create", id, nil, fields...).Err(); err != nil {
+	if err := s.scripts.run(ctx, "create", id, nil, append(fields, "queue", queue)...).Err(); err != nil {
 		return Job{}, fmt.Errorf("store job: %w", err)
 	}
 	// A job that is stored is accepted: if sending its task fails now, maintenance sends it.
 	if err := s.feed(ctx, id); err != nil {
 		s.log.Warn("send the first task of a job", "job", id, "error", err)
 	}
-	return s.Get(ctx, id)
-}
-
-func (s *Service) index(ctx context.Context, id string) error {
-	p := s.client.Pipeline()
-	p.ZAdd(ctx, keyIndex, redis.Z{Member: id})
-	p.ZAdd(ctx, keyDue, redis.Z{Score: float64(time.Now().Add(firstLook).UnixMilli()), Member: id})
-	if _, err := p.Exec(ctx); err != nil {
-		return fmt.Errorf("store job: %w", err)
-	}
-	return nil
+	return s.get(ctx, id)
 }
 
 // look asks maintenance to look at a job after d.
 func (s *Service) look(ctx context.Context, id string, d time.Duration) {
-	at := redis.Z{Score: float64(time.Now().Add(d).UnixMilli()), Member: id}
+	at := redis.Z{Score: dueScore(dueRunning, time.Now().Add(d)), Member: id}
 	if err := s.client.ZAdd(ctx, keyDue, at).Err(); err != nil {
 		s.log.Warn("note when to look at a job", "job", id, "error", err)
 	}
@@ -173,6 +165,11 @@ func (s *Service) Get(ctx context.Context, id string) (Job, error) {
 	if err != nil {
 		return Job{}, err
 	}
+	return s.get(ctx, id)
+}
+
+// get returns the job of a whole ID, or ErrNotFound.
+func (s *Service) get(ctx context.Context, id string) (Job, error) {
 	f, err := s.client.HGetAll(ctx, keysOf(id).job()).Result()
 	if err != nil {
 		return Job{}, fmt.Errorf("read job %s: %w", id, err)
@@ -243,85 +240,6 @@ func optional(ms string) *time.Time {
 	return &t
 }
 
-// ListOptions choose and page a list of jobs, newest first.
-type ListOptions struct {
-	States  []State // empty is all
-	Account string  // "" is all
-	Cursor  string  // from the page before
-	Limit   int     // Defaults to 50.
-}
-
-// List returns a page of jobs and the cursor of the next, "" at the end.
-func (s *Service) List(ctx context.Context, o ListOptions) ([]Job, string, error) {
-	if o.Limit <= 0 {
-		o.Limit = 50
-	}
-	page, last := []Job{}, o.Cursor
-	for {
-		max := "+"
-		if last != "" {
-			max = "(" + last
-		}
-		ids, err := s.client.ZRevRangeByLex(ctx, keyIndex, &redis.ZRangeBy{Min: "-", Max: max, Count: int64(o.Limit)}).Result()
-		if err != nil {
-			return nil, "", fmt.Errorf("list jobs: %w", err)
-		}
-		all, err := s.readJobs(ctx, ids)
-		if err != nil {
-			return nil, "", err
-		}
-		for _, j := range all {
-			if !o.chooses(j) {
-				continue
-			}
-			page = append(page, j)
-			if len(page) == o.Limit {
-				return page, j.ID, nil
-			}
-		}
-		if len(ids) < o.Limit {
-			return page, "", nil
-		}
-		last = ids[len(ids)-1]
-	}
-}
-
-func (o ListOptions) chooses(j Job) bool {
-	if o.Account != "" && j.Account != o.Account {
-		return false
-	}
-	for _, st := range o.States {
-		if j.State == st {
-			return true
-		}
-	}
-	return len(o.States) == 0
-}
-
-func (s *Service) readJobs(ctx context.Context, ids []string) ([]Job, error) {
-	p := s.client.Pipeline()
-	answers := make([]*redis.MapStringStringCmd, len(ids))
-	for i, id := range ids {
-		answers[i] = p.HGetAll(ctx, keysOf(id).job())
-	}
-	if _, err := p.Exec(ctx); err != nil && len(ids) > 0 {
-		return nil, fmt.Errorf("list jobs: %w", err)
-	}
-	var all []Job
-	for i, id := range ids {
-		f := answers[i].Val()
-		if f["state"] == "" { // indexed, but never created or just removed
-			continue
-		}
-		j, err := jobOf(id, f)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, j)
-	}
-	return all, nil
-}
-
 // HistoryEvent is one change of a job's state.
 type HistoryEvent struct {
 	At     time.Time `json:"at"`
@@ -341,7 +259,15 @@ func (s *Service) History(ctx context.Context, id string) ([]HistoryEvent, error
 	if err != nil {
 		return nil, fmt.Errorf("read history of job %s: %w", id, err)
 	}
+	first, err := s.client.HMGet(ctx, keysOf(id).job(), "created", "by").Result()
+	if err != nil {
+		return nil, fmt.Errorf("read history of job %s: %w", id, err)
+	}
 	var all []HistoryEvent
+	if by, ok := first[1].(string); ok { // a job of an earlier version has its beginning in the list
+		created, _ := first[0].(string)
+		all = append(all, HistoryEvent{At: fromMillis(created), To: Queued, By: by})
+	}
 	for _, line := range raw {
 		p := strings.SplitN(line, "|", 5)
 		if len(p) != 5 {

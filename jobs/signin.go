@@ -54,26 +54,6 @@ func (s *Service) unfinished(ctx context.Context, account string, match func(Job
 	return found, err
 }
 
-// each calls do for every job that the options choose.
-func (s *Service) each(ctx context.Context, o ListOptions, do func(Job) error) error {
-	o.Limit = 200
-	for {
-		page, next, err := s.List(ctx, o)
-		if err != nil {
-			return err
-		}
-		for _, j := range page {
-			if err := do(j); err != nil {
-				return err
-			}
-		}
-		if next == "" {
-			return nil
-		}
-		o.Cursor = next
-	}
-}
-
 func (j Job) uses(remote string) bool {
 	return remote != "" && (nameOfRemote(j.Source) == remote || nameOfRemote(j.Dest) == remote)
 }

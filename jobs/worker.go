@@ -35,6 +35,7 @@ type worker struct {
 	failures failures      // of a job in a row
 	gate     gate          // between the files of all batches
 	pardons  pardons       // units that were lost while this process lived on
+	places   reindexer     // what this worker looks over while it leads
 }
 
 // RunWorker works until soft is done, then finishes or hands back what has begun and returns when all of it has
@@ -47,7 +48,8 @@ func (s *Service) RunWorker(soft, hard context.Context, o WorkerOptions) error {
 	if o.Grace <= 0 {
 		o.Grace = 8 * time.Second
 	}
-	w := &worker{s: s, opt: o, name: s.self, log: s.log, stopping: make(chan struct{})}
+	w := &worker{s: s, opt: o, name: s.self, log: s.log, stopping: make(chan struct{}),
+		places: reindexer{s: s}}
 	w.pairs = newPairs(s, o.Transfers)
 	queues := poolQueues(s.scripts.version)
 	if o.Job != "" {
@@ -161,6 +163,11 @@ func (w *worker) serve(ctx context.Context, queue string, p payload) error {
 	h, got, asked, err := w.claim(ctx, queue, p)
 	if err != nil || h.fence == "" {
 		return err
+	}
+	if isLane(queue) {
+		if e := w.s.refill(ctx, queue); e != nil { // maintenance does so too
+			w.log.Warn("send tickets", "queue", queue, "error", e)
+		}
 	}
 	w.s.look(ctx, h.job, lookRunning) // should this process die, somebody notices soon
 	u := &unit{hold: h, turn: got, w: w, watch: newWatcher(time.Now())}

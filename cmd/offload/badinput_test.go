@@ -154,6 +154,7 @@ func badLines() []badLine {
 		{name: "set bandwidth zero", args: "jobs set 01ARZ3NDEK --bwlimit 0", want: "would stop everything"},
 		{name: "set a bandwidth in words", args: "jobs set 01ARZ3NDEK --bwlimit fast", want: "bwlimit"},
 		{name: "limit zero", args: "jobs list --limit 0", want: "limit"},
+		{name: "limit and all", args: "jobs list --limit 5 --all", want: "contradict"},
 		{name: "limit huge", args: "jobs list --limit 99999999999999999999", want: "limit"},
 		{name: "unknown outcome", args: "jobs files 01ARZ3NDEK --outcome lost", want: `"lost"`},
 		{name: "unknown source state", args: "jobs files 01ARZ3NDEK --source gone", want: `"gone"`},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -20,11 +21,12 @@ import (
 func (a *app) newJobs() *cli.Command {
 	list := &cli.Command{
 		Name: "list", Usage: "list jobs, newest first",
-		UsageText: "offload jobs list\noffload jobs list --state waiting --state paused --json",
+		UsageText: "offload jobs list\noffload jobs list --state waiting --state paused --json\noffload jobs list --account anna --all",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "state", Usage: "only jobs in `STATE` (may be repeated): " + strings.Join(flagValues("state"), ", ")},
 			&cli.StringFlag{Name: "account", Usage: "only jobs of account `NAME`"},
 			&cli.StringFlag{Name: "limit", Usage: "at most `N` jobs; default 50"},
+			&cli.BoolFlag{Name: "all", Usage: "all jobs, however many"},
 		},
 		Action: func(c *cli.Context) error { return a.runJobsList(c) },
 	}
@@ -118,6 +120,12 @@ func (a *app) runJobsList(c *cli.Context) error {
 		}
 		o.Limit = int(n)
 	}
+	if c.Bool("all") {
+		if c.IsSet("limit") {
+			return usageError("give one of them", "--all and --limit contradict each other")
+		}
+		o.Limit = math.MaxInt
+	}
 	cfg, log, err := a.settings(c, "warn")
 	if err != nil {
 		return err
@@ -126,12 +134,15 @@ func (a *app) runJobsList(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	list := []jobs.Job{}
+	list, more := []jobs.Job{}, false
 	if p != nil {
 		defer p.closeLogged()
-		if list, err = listJobs(c.Context, p.jobs, o); err != nil {
+		if list, more, err = listJobs(c.Context, p.jobs, o); err != nil {
 			return err
 		}
+	}
+	if more {
+		defer a.note("there are more jobs than these %d; --all shows all, --limit N so many, --state and --account some", len(list))
 	}
 	if c.Bool("json") {
 		return writeJSON(a.out, list)
@@ -149,17 +160,21 @@ func (a *app) runJobsList(c *cli.Context) error {
 	return nil
 }
 
-// listJobs reads as many pages as the limit needs.
-func listJobs(ctx context.Context, s *jobs.Service, o jobs.ListOptions) ([]jobs.Job, error) {
-	list := []jobs.Job{}
+// listJobs reads as many pages as the limit needs, and tells whether there are more.
+func listJobs(ctx context.Context, s *jobs.Service, o jobs.ListOptions) (list []jobs.Job, more bool, err error) {
+	list = []jobs.Job{}
 	for want := o.Limit; ; {
-		o.Limit = min(want-len(list), 200)
+		// One more than wanted is asked for: the cursor of a full page doesn't say whether anything comes after it.
+		o.Limit = min(want-len(list), 200) + 1
 		page, next, err := s.List(ctx, o)
 		if err != nil {
-			return nil, fmt.Errorf("list the jobs: %w", err)
+			return nil, false, fmt.Errorf("list the jobs: %w", err)
 		}
-		if list = append(list, page...); next == "" || len(list) >= want {
-			return list, nil
+		if list = append(list, page...); len(list) > want {
+			return list[:want], true, nil
+		}
+		if next == "" {
+			return list, false, nil
 		}
 		o.Cursor = next
 	}

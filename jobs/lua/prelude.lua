@@ -8,8 +8,8 @@
 --                   unit:claims -> fences of the last claims of a unit that hasn't ended, each "number.mark"
 --   6 holder  hash  unit -> worker       who holds the lease
 --   7 parked  zset  unit -> bytes        units that nothing can be done for now, and the smallest need of each
---   8 history list  "ms|from|to|reason|by"
---   9 order   zset  unit -> order        the order of every unit, for sending it again
+--   8 history list  "ms|from|to|reason|by", without the creation
+--   9 order   zset  unit -> order        the order of every batch and of the finish, for sending them again
 --  10 live    hash  worker/unit -> JSON  what is being done now
 -- Times are milliseconds since 1970 UTC on the server's clock.
 local job, ready, fed, lease, att, holder, parked, history, order, live =
@@ -73,7 +73,7 @@ end
 
 -- make_ready puts a unit among those that may be sent, in its order.
 local function make_ready(unit)
-  redis.call('ZADD', ready, redis.call('ZSCORE', order, unit) or '0', unit)
+  redis.call('ZADD', ready, unit == 'scan' and '-inf' or redis.call('ZSCORE', order, unit) or '0', unit)
 end
 
 -- gather makes ready what stands still: parked units, and those whose task was thrown away by whoever took it while the

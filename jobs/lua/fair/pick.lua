@@ -17,7 +17,10 @@ end
 local account, ring, job
 repeat
   account = redis.call('ZRANGE', accounts, 0, 0)[1]
-  if not account then return {} end
+  if not account then
+    redis.call('DEL', owed) -- all has been claimed
+    return {}
+  end
   ring = jobs_of(account)
   job = redis.call('ZRANGE', ring, 0, 0)[1]
   if not job then redis.call('ZREM', accounts, account) end -- can't be; it must not keep the others waiting

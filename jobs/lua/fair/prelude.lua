@@ -8,10 +8,12 @@
 --   2 rest          zset  account -> time    those out of it whose time is ahead of the lane's
 --   3 clock         hash  '*' and account -> time of the last turn; '#' numbers the entries of jobs
 --   4 turn          hash  job -> number      grows each time something is sent for the job
+--     owed          string                 tasks that weren't sent, since there were plenty in the queue
 --     jobs:ACCOUNT  zset  job -> time        the account's jobs in the ring
 --     rest:ACCOUNT  zset  job -> time        those out of it whose time is ahead of the account's
 local accounts, rest, clock, turn = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local base = string.sub(accounts, 1, -9)
+local owed = base .. 'owed'
 
 local function num(n) return string.format('%.0f', n) end
 local function jobs_of(account) return base .. 'jobs:' .. account end
