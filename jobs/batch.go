@@ -69,7 +69,7 @@ func (w *worker) inPool(ctx context.Context, u *unit, j Job, o *openJob, jr *jou
 	<-renewed
 	if e := m.close(ctx); e != nil {
 		// Nothing is undercounted by this: what isn't settled stays booked until the reservation's lease ends.
-		w.log.Warn("settle the quota", "job", u.job, "unit", u.unit, "error", e)
+		w.warn("settle the quota", "job", u.job, "unit", u.unit, "error", e)
 	}
 	jr.outcomes()
 	u.served = m.served(j.claim.Need)

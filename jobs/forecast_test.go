@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -25,6 +26,10 @@ func (s clockStore) Client() redis.UniversalClient { return s.client }
 func (s clockStore) MakeRedisClient() any {
 	return redis.NewClient(&redis.Options{Addr: s.mini.Addr()})
 }
+
+func (s clockStore) Abandon() {}
+
+func (s clockStore) Replicated(context.Context) error { return nil }
 
 // forecastWorld is a service on a store with a movable clock, and an account "anna" with a limit of its own.
 func forecastWorld(t *testing.T, limit int64, cfg quota.Config) (*world, clockStore) {

@@ -118,6 +118,11 @@ func (j *journal) write(ctx context.Context, todo []*record) error {
 		return err
 	}
 	j.tail.last = seq
+	// A source may be deleted on the strength of this. Should a failover forget it all the same, nothing is lost but the
+	// record: the file is told of as failed, for it is gone and nobody knows why.
+	if err := j.s.cfg.Store.Replicated(ctx); err != nil {
+		j.s.log.Debug("records are on the Redis master alone", "job", j.hold.job, "unit", j.hold.unit, "error", err)
+	}
 	j.mu.Lock()
 	for i, o := range next {
 		j.cur[i] = o

@@ -29,7 +29,7 @@ func (w *worker) maintain(ctx context.Context) {
 	defer tick.Stop()
 	var swept time.Time
 	for {
-		if err := w.maintainOnce(ctx, &swept); err != nil && ctx.Err() == nil {
+		if err := w.maintainOnce(ctx, &swept); err != nil && ctx.Err() == nil && !w.away.Load() {
 			w.log.Warn("look after jobs", "error", err)
 		}
 		select {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"sync/atomic"
 	"testing"
 
 	"offload/internal/redistest"
@@ -163,5 +164,36 @@ func TestPutBackUnderTwoWorkers(t *testing.T) {
 	}
 	if got := files(t, w.dst); !maps.Equal(got, want) {
 		t.Errorf("%d files arrived, want %d, all whole", len(got), len(want))
+	}
+}
+
+// replicas counts the questions for a replica.
+type replicas struct {
+	Store
+	asked atomic.Int64
+}
+
+func (r *replicas) Replicated(context.Context) error {
+	r.asked.Add(1)
+	return errors.New("none")
+}
+
+// A job is acknowledged, and a source deleted, only after a replica was waited for; where none is there, work goes on.
+func TestAReplicaIsWaitedFor(t *testing.T) {
+	w := newWorld(t, "")
+	r := &replicas{Store: w.store}
+	s, err := New(Config{Store: r, Ledger: w.ledger, Log: w.log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	j, err := s.Enqueue(t.Context(), w.order(transfer.DeleteVerified))
+	if err != nil || r.asked.Load() != 1 {
+		t.Fatalf("%v, asked %d times, want once", err, r.asked.Load())
+	}
+	h := w.steal(j.ID, unitScan, "somewhere:else:1:x")
+	jr := newJournal(s, h, 1, make([]transfer.Entry, 1), make([]transfer.Outcome, 1), func(State) {})
+	if err := jr.Record(t.Context(), 0, transfer.Outcome{Result: transfer.Copied}); err != nil || r.asked.Load() != 2 {
+		t.Errorf("%v, asked %d times, want twice", err, r.asked.Load())
 	}
 }

@@ -31,6 +31,10 @@ var (
 type Store interface {
 	Client() redis.UniversalClient
 	MakeRedisClient() any // for asynq
+	// Abandon ends all calls to a store that doesn't answer, and makes later ones fail at once.
+	Abandon()
+	// Replicated waits until what was written before would survive a failover, or says why it can't tell.
+	Replicated(ctx context.Context) error
 }
 
 // Config of a service.
@@ -143,6 +147,9 @@ func (s *Service) enqueue(ctx context.Context, o Order, owner, by string) (Job, 
 	}
 	if err := s.scripts.run(ctx, "create", id, nil, append(fields, "queue", queue)...).Err(); err != nil {
 		return Job{}, fmt.Errorf("store job: %w", err)
+	}
+	if err := s.cfg.Store.Replicated(ctx); err != nil {
+		s.log.Warn("a job is stored, but should the Redis master fail now it may be lost", "job", id, "error", err)
 	}
 	// A job that is stored is accepted: if sending its task fails now, maintenance sends it.
 	if err := s.feed(ctx, id); err != nil {

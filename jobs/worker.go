@@ -36,6 +36,7 @@ type worker struct {
 	gate     gate          // between the files of all batches
 	pardons  pardons       // units that were lost while this process lived on
 	places   reindexer     // what this worker looks over while it leads
+	presence               // of the store
 }
 
 // RunWorker works until soft is done, then finishes or hands back what has begun and returns when all of it has
@@ -73,7 +74,7 @@ func (s *Service) RunWorker(soft, hard context.Context, o WorkerOptions) error {
 		IsFailure:       func(error) bool { return false },
 		RetryDelayFunc:  func(int, error, *asynq.Task) time.Duration { return 5 * time.Second },
 		ShutdownTimeout: o.Grace + storeWait,
-		Logger:          asynqLog{s.log},
+		Logger:          asynqLog{s.log, &w.away},
 		LogLevel:        asynq.WarnLevel,
 	})
 	if err := srv.Start(asynq.HandlerFunc(w.handle)); err != nil {
@@ -83,6 +84,13 @@ func (s *Service) RunWorker(soft, hard context.Context, o WorkerOptions) error {
 	var rest sync.WaitGroup
 	upkeep, endUpkeep := context.WithCancel(work)
 	rest.Go(func() { w.maintain(upkeep) })
+	watching, endWatch := context.WithCancel(context.WithoutCancel(hard))
+	defer endWatch()
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		w.attend(watching, soft, hard)
+	}()
 	err := w.untilStop(soft, hard)
 	srv.Stop()
 	close(w.stopping)
@@ -90,7 +98,13 @@ func (s *Service) RunWorker(soft, hard context.Context, o WorkerOptions) error {
 	endUpkeep()
 	rest.Wait()
 	w.pairs.close(context.WithoutCancel(hard))
-	return errors.Join(err, w.leave(context.WithoutCancel(hard)))
+	err = errors.Join(err, w.leave(context.WithoutCancel(hard)))
+	endWatch()
+	<-watched
+	if w.given.Load() {
+		return nil // said already
+	}
+	return err
 }
 
 // untilStop waits for the stop, or for the end of the one job that this worker is for.
@@ -194,10 +208,10 @@ func (w *worker) serve(ctx context.Context, queue string, p payload) error {
 	after, done := context.WithTimeout(context.WithoutCancel(ctx), storeWait)
 	defer done()
 	if e := w.s.ring.count(after, &u.turn, u.watch.total()); e != nil {
-		w.log.Warn("count a turn", "job", h.job, "error", e)
+		w.warn("count a turn", "job", h.job, "error", e)
 	}
 	if e := w.s.audit(after, h.job); e != nil {
-		w.log.Warn("go on with the job", "job", h.job, "error", e)
+		w.warn("go on with the job", "job", h.job, "error", e)
 	}
 	return err
 }
@@ -309,7 +323,7 @@ func (u *unit) keep(ctx context.Context, cancel context.CancelCauseFunc) {
 				cancel(transfer.ErrFenced)
 				return
 			case u.held() != nil:
-				u.w.log.Warn("lease ran out, the store didn't answer", "job", u.job, "unit", u.unit, "error", err)
+				u.w.warn("lease ran out, the store didn't answer", "job", u.job, "unit", u.unit, "error", err)
 				cancel(transfer.ErrFenced)
 				return
 			}
@@ -419,13 +433,23 @@ type finalError struct{ err error }
 func (e *finalError) Error() string { return e.err.Error() }
 func (e *finalError) Unwrap() error { return e.err }
 
-// asynqLog gives asynq's messages to our log.
-type asynqLog struct{ log *slog.Logger }
+// asynqLog gives asynq's messages to our log: while the store is away to those who look closely alone.
+type asynqLog struct {
+	log  *slog.Logger
+	away *atomic.Bool
+}
 
-func (l asynqLog) Debug(args ...any) { l.log.Debug("queue: " + fmt.Sprint(args...)) }
-func (l asynqLog) Info(args ...any)  { l.log.Info("queue: " + fmt.Sprint(args...)) }
-func (l asynqLog) Warn(args ...any)  { l.log.Warn("queue: " + fmt.Sprint(args...)) }
-func (l asynqLog) Error(args ...any) { l.log.Error("queue: " + fmt.Sprint(args...)) }
+func (l asynqLog) say(level slog.Level, args []any) {
+	if l.away.Load() {
+		level = slog.LevelDebug
+	}
+	l.log.Log(context.Background(), level, "queue: "+fmt.Sprint(args...))
+}
+
+func (l asynqLog) Debug(args ...any) { l.say(slog.LevelDebug, args) }
+func (l asynqLog) Info(args ...any)  { l.say(slog.LevelInfo, args) }
+func (l asynqLog) Warn(args ...any)  { l.say(slog.LevelWarn, args) }
+func (l asynqLog) Error(args ...any) { l.say(slog.LevelError, args) }
 
 // Fatal is an error too: only main ends the process.
-func (l asynqLog) Fatal(args ...any) { l.log.Error("queue: " + fmt.Sprint(args...)) }
+func (l asynqLog) Fatal(args ...any) { l.say(slog.LevelError, args) }

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"offload/configs"
+	"offload/internal/store"
 	"offload/jobs"
 )
 
@@ -47,6 +48,9 @@ func (a *app) newUp() *cli.Command {
 	}
 }
 
+// redisWait is how long a worker that is started before its Redis waits for it. Whoever restarts workers tries again.
+const redisWait = 30 * time.Second
+
 // How long a stop may take, after the first signal and after the second: longer than files are waited for.
 const (
 	stopSlowly = 15 * time.Second
@@ -65,6 +69,9 @@ func (a *app) runWorker(c *cli.Context) error {
 		return usageError("use `offload worker`, or leave out --redis and OFFLOAD_REDIS", "up runs on the embedded store, but the settings name %s", configs.MaskURL(cfg.Redis))
 	}
 	ctx := c.Context
+	if cfg.Redis != "" {
+		store.Await(ctx, cfg.Redis, redisWait, log)
+	}
 	_, p, err := a.openRemotes(ctx, cfg, log)
 	if err != nil {
 		return err

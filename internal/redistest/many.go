@@ -94,6 +94,23 @@ func (s *Sentinel) URL() string {
 	return "redis-sentinel://" + hosts(s.sentinels) + "/0?master=" + masterName
 }
 
+// Protect gives the servers and the Sentinels passwords, and returns the URL with both.
+func (s *Sentinel) Protect(data, sentinels string) (url string) {
+	s.t.Helper()
+	for _, w := range s.sentinels {
+		w.do(fmt.Sprintf("SENTINEL SET %s auth-pass %q", masterName, data))
+	}
+	for _, d := range s.data {
+		d.do(fmt.Sprintf("CONFIG SET masterauth %q requirepass %q", data, data))
+	}
+	for _, w := range s.sentinels {
+		w.do(fmt.Sprintf("ACL SETUSER default resetpass %q", ">"+sentinels)) // last: it can't be asked any more
+	}
+	escape := strings.NewReplacer(" ", "%20")
+	return "redis-sentinel://:" + escape.Replace(data) + "@" + hosts(s.sentinels) + "/0?master=" + masterName +
+		"&sentinel_password=" + escape.Replace(sentinels)
+}
+
 // Master is the server that the Sentinels hold for the master.
 func (s *Sentinel) Master() *Server {
 	s.t.Helper()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -31,6 +32,11 @@ type Store struct {
 	target *target // nil where embedded
 	node   *node   // nil where not embedded
 	close  func() error
+
+	mu        sync.Mutex
+	noReplica time.Time // when a replica was last waited for in vain
+
+	abandon context.CancelFunc // see Abandon
 }
 
 // Open connects to the Redis that the options name and makes sure that it answers. For the embedded store it loads the
@@ -41,20 +47,24 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		o.Log = slog.Default()
 	}
 	s := &Store{}
+	abandoned, abandon := context.WithCancel(context.Background())
+	s.abandon = abandon
 	if o.URL != "" {
 		t, err := openURL(ctx, o.URL)
 		if err != nil {
+			abandon()
 			return nil, err
 		}
 		s.target = t
-		s.fresh = func() redis.UniversalClient { return t.open(maxRetries) }
+		s.fresh = func() redis.UniversalClient { return mortal(t.open(maxRetries), abandoned) }
 	} else {
 		n, err := openNode(ctx, o)
 		if err != nil {
+			abandon()
 			return nil, fmt.Errorf("open the embedded store in %s: %w", o.Dir, err)
 		}
 		s.node = n
-		s.fresh = n.client
+		s.fresh = func() redis.UniversalClient { return mortal(n.client(), abandoned) }
 	}
 	s.shared = s.fresh()
 	s.close = sync.OnceValue(s.closeOnce)
@@ -76,6 +86,7 @@ func (s *Store) Close() error { return s.close() }
 
 func (s *Store) closeOnce() error {
 	err := s.shared.Close()
+	s.abandon()
 	if s.node != nil {
 		err = errors.Join(err, s.node.close())
 	}

@@ -24,6 +24,7 @@ const (
 	minRetryBackoff = 100 * time.Millisecond
 	maxRetryBackoff = time.Second
 	dialerRetries   = 1 // the retries above include dialing
+	manyDialTimeout = 5 * time.Second
 )
 
 // errURL begins every error on the form of a URL.
@@ -34,9 +35,10 @@ func poolSize() int { return max(32, 10*runtime.GOMAXPROCS(0)) }
 
 // target is a Redis to connect to.
 type target struct {
-	name    string                                      // for messages: scheme and hosts, never a password
-	cluster bool                                        // commands are spread over several masters
-	open    func(retries int) (c redis.UniversalClient) // a new client
+	name     string                                      // for messages: scheme and hosts, never a password
+	cluster  bool                                        // commands are spread over several masters
+	sentinel bool                                        // a replica may take the master's place
+	open     func(retries int) (c redis.UniversalClient) // a new client
 }
 
 // parseURL reads a Redis URL. Its errors name the scheme and the hosts at most.
@@ -80,17 +82,7 @@ func parseSingle(scheme, raw string) (*target, error) {
 	if o.PoolSize == 0 {
 		o.PoolSize = poolSize()
 	}
-	dial := redis.NewDialer(o)
-	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		c, err := dial(ctx, network, addr)
-		if err != nil {
-			return nil, err
-		}
-		if err := greet(ctx, c); err != nil {
-			return nil, &net.OpError{Op: "dial", Net: network, Addr: c.RemoteAddr(), Err: err} // which is tried again
-		}
-		return c, nil
-	}
+	o.Dialer = greeted(redis.NewDialer(o))
 	return &target{
 		name: scheme + "://" + o.Addr,
 		open: func(retries int) redis.UniversalClient {
@@ -100,6 +92,22 @@ func parseSingle(scheme, raw string) (*target, error) {
 		},
 	}, nil
 }
+
+// greeted is dial for a server that must answer as well, see greet.
+func greeted(dial dialer) dialer {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		if err := greet(ctx, c); err != nil {
+			return nil, &net.OpError{Op: "dial", Net: network, Addr: c.RemoteAddr(), Err: err} // which is tried again
+		}
+		return c, nil
+	}
+}
+
+type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // withoutSecrets removes the URL and its user part from a message, wherever a library has put them.
 func withoutSecrets(msg, raw string) string {
@@ -176,6 +184,7 @@ func (m *manyHosts) options() (*redis.UniversalOptions, error) {
 	if m.tls {
 		o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
+	o.Dialer = greeted(redis.NewDialer(&redis.Options{TLSConfig: o.TLSConfig, DialTimeout: manyDialTimeout}))
 	if m.path == "" {
 		return o, nil
 	}
@@ -202,7 +211,7 @@ func (m *manyHosts) asSentinel() (*target, error) {
 		return nil, err
 	}
 	o.Addrs = m.addrs("26379")
-	return &target{name: m.name, open: func(retries int) redis.UniversalClient {
+	return &target{name: m.name, sentinel: true, open: func(retries int) redis.UniversalClient {
 		c := *o
 		c.MaxRetries = retries
 		return redis.NewFailoverClient(c.Failover())
@@ -244,21 +253,6 @@ next:
 
 func noMaintenance() *maintnotifications.Config {
 	return &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-}
-
-// openURL connects to a Redis and makes sure that it answers.
-func openURL(ctx context.Context, raw string) (*target, error) {
-	t, err := parseURL(raw)
-	if err != nil {
-		return nil, err
-	}
-	probe := t.open(3) // a wrong address should be told within seconds
-	defer probe.Close()
-	if err := probe.Ping(ctx).Err(); err != nil {
-		return nil, fmt.Errorf("reach Redis at %s: %s (is it running there, and are user and password right?)",
-			t.name, withoutSecrets(err.Error(), raw))
-	}
-	return t, nil
 }
 
 // LogRedis sends what go-redis itself has to say, such as each failed attempt to connect, to log at debug level instead
