@@ -70,6 +70,7 @@ func (a *app) runWorker(c *cli.Context) error {
 	}
 	ctx := c.Context
 	if cfg.Redis != "" {
+		store.LogRedis(log.With("from", "redis"))
 		store.Await(ctx, cfg.Redis, redisWait, log)
 	}
 	_, p, err := a.openRemotes(ctx, cfg, log)

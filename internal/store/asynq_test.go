@@ -8,11 +8,13 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
+
+	"offload/internal/redistest"
 )
 
 // TestAsynq drives asynq through everything that the queue is used for.
 func TestAsynq(t *testing.T) {
-	backends(t, func(t *testing.T, s *Store) {
+	test := func(t *testing.T, s *Store) {
 		var opt asynq.RedisConnOpt = s
 		var failures, scheduled atomic.Int32
 		done := make(chan string, 100)
@@ -98,7 +100,10 @@ func TestAsynq(t *testing.T) {
 			return err == nil && info.State == asynq.TaskStateCompleted && string(info.Result) == "\x00result"
 		})
 		inspect(t, in, enqueue)
-	})
+	}
+	backends(t, test)
+	t.Run("sentinel", func(t *testing.T) { test(t, openAt(t, redistest.StartSentinel(t).URL())) })
+	t.Run("cluster", func(t *testing.T) { test(t, openAt(t, redistest.StartCluster(t).URL())) })
 }
 
 func inspect(t *testing.T, in *asynq.Inspector, enqueue func(string, string, ...asynq.Option) error) {
