@@ -195,10 +195,12 @@ func (w *worker) whyNot(ctx context.Context, u *unit, j Job, r transfer.Report) 
 		if r.SignIn == transfer.SideDest {
 			remote = j.Dest
 		}
-		return giveBack{wait: true, reason: ReasonSignIn, until: time.Now().Add(signInWait), err: signInText(remote)}, nil
+		now, err := w.s.now(ctx)
+		return giveBack{wait: true, reason: ReasonSignIn, until: now.Add(signInWait), err: signInText(remote)}, err
 	case r.Space:
-		return giveBack{wait: true, reason: ReasonSpace, until: time.Now().Add(spaceWait),
-			err: fmt.Sprintf("%s is full: make room there, then resume the job", j.Dest)}, nil
+		now, err := w.s.now(ctx)
+		return giveBack{wait: true, reason: ReasonSpace, until: now.Add(spaceWait),
+			err: fmt.Sprintf("%s is full: make room there, then resume the job", j.Dest)}, err
 	case r.NoQuota > 0 && r.NoQuota == r.Pending:
 		return w.noQuota(ctx, u, j, r)
 	}
@@ -211,7 +213,14 @@ func (w *worker) outsideWindow(ctx context.Context, u *unit, j Job) (bool, error
 	if err != nil {
 		return false, &finalError{err}
 	}
-	next := win.next(time.Now())
+	if win.always {
+		return false, nil
+	}
+	now, err := w.s.now(ctx) // two workers that disagree would hand the job to and fro at the edge of the window
+	if err != nil {
+		return false, err
+	}
+	next := win.next(now)
 	if next.IsZero() {
 		return false, nil
 	}

@@ -90,6 +90,11 @@ func (c *codec) unpackOutcomes(blob []byte, count int) ([]transfer.Outcome, erro
 	if err != nil {
 		return nil, fmt.Errorf("unpack outcomes: %w", err)
 	}
+	// Outcomes of this version have no head. The "v" of an outcome is a word, that of a head a number.
+	var head batchHead
+	if json.NewDecoder(bytes.NewReader(raw)).Decode(&head) == nil && head.Version > 0 {
+		return nil, fmt.Errorf("unpack outcomes: version %d isn't known here: %w", head.Version, errNewer)
+	}
 	return lines[transfer.Outcome](json.NewDecoder(bytes.NewReader(raw)), count)
 }
 

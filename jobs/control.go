@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"offload/quota"
 	"offload/transfer"
 )
@@ -202,6 +200,10 @@ func (s *Service) Progress(ctx context.Context, id string) (Progress, error) {
 	if err != nil {
 		return Progress{}, fmt.Errorf("read progress of job %s: %w", j.ID, err)
 	}
+	now, err := s.now(ctx)
+	if err != nil {
+		return Progress{}, err
+	}
 	p := Progress{Job: j}
 	workers := map[string]bool{}
 	for who, raw := range all {
@@ -209,7 +211,7 @@ func (s *Service) Progress(ctx context.Context, id string) (Progress, error) {
 		if err := json.Unmarshal([]byte(raw), &r); err != nil {
 			return Progress{}, fmt.Errorf("read progress of job %s: %w", j.ID, err)
 		}
-		if time.Since(time.UnixMilli(r.At)) > 5*time.Second {
+		if now.Sub(time.UnixMilli(r.At)) > 5*time.Second {
 			continue
 		}
 		name, _, _ := strings.Cut(who, "/")
@@ -268,13 +270,17 @@ func (s *Service) abandoned(ctx context.Context, id string) (bool, error) {
 			return false, fmt.Errorf("read job %s: %w", id, err)
 		}
 		owner, _ := f[0].(string)
+		now, err := s.now(ctx)
+		if err != nil {
+			return false, err
+		}
 		if owner == "" {
 			workers, err := s.liveWorkers(ctx)
 			return len(workers) == 0, err
 		}
 		till, _ := f[1].(string)
 		switch {
-		case knownDead(owner) || fromMillis(till).Before(time.Now()):
+		case knownDead(owner) || fromMillis(till).Before(now):
 			return true, nil
 		case first == "":
 			first = till
@@ -297,7 +303,7 @@ func (s *Service) Workers(ctx context.Context) (int, error) {
 
 // liveWorkers are the names of the pool's workers that were heard of lately and aren't known to be dead.
 func (s *Service) liveWorkers(ctx context.Context) ([]string, error) {
-	names, err := s.client.ZRangeByScore(ctx, keyWorkers, &redis.ZRangeBy{Min: fmt.Sprint(time.Now().UnixMilli()), Max: "+inf"}).Result()
+	names, err := s.times.ahead(ctx, keyWorkers, time.Hour)
 	if err != nil {
 		return nil, fmt.Errorf("list workers: %w", err)
 	}

@@ -3,9 +3,6 @@ package jobs
 import (
 	"context"
 	"fmt"
-	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // dueClass is how urgent it is to look at a job. Each class has its own part of the scores of keyDue, so that ever so many
@@ -27,15 +24,15 @@ func dueAtOnce() map[dueClass]int64 {
 	return map[dueClass]int64{dueRunning: 200, dueWaiting: 200, dueQueued: 50}
 }
 
-func dueScore(c dueClass, at time.Time) float64 { return float64(c)*dueStep + float64(at.UnixMilli()) }
+// base is where the scores of a class begin.
+func (c dueClass) base() int64 { return int64(c) * dueStep }
 
 // due returns the jobs that must be looked at now, the most urgent first.
 func (s *Service) due(ctx context.Context) ([]string, error) {
 	var all []string
 	most := dueAtOnce()
 	for _, c := range []dueClass{dueRunning, dueWaiting, dueQueued} {
-		ids, err := s.client.ZRangeByScore(ctx, keyDue, &redis.ZRangeBy{Min: score(float64(c) * dueStep),
-			Max: score(dueScore(c, time.Now())), Count: most[c]}).Result()
+		ids, err := s.times.passed(ctx, keyDue, most[c], c.base())
 		if err != nil {
 			return nil, fmt.Errorf("list jobs that are due: %w", err)
 		}

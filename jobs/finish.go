@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"time"
 
 	"offload/internal/failpoint"
 	"offload/transfer"
@@ -94,7 +93,11 @@ func (w *worker) holding(ctx context.Context, u *unit, j Job) (bool, error) {
 	}
 	// The hold counts from when everything was proved; the first to finish writes that down.
 	k := keysOf(u.job).job()
-	if err := w.s.client.HSetNX(ctx, k, "proved", time.Now().UnixMilli()).Err(); err != nil {
+	now, err := w.s.now(ctx)
+	if err != nil {
+		return false, err
+	}
+	if err := w.s.client.HSetNX(ctx, k, "proved", now.UnixMilli()).Err(); err != nil {
 		return false, fmt.Errorf("begin the hold: %w", err)
 	}
 	at, err := w.s.client.HGet(ctx, k, "proved").Result()
@@ -102,7 +105,7 @@ func (w *worker) holding(ctx context.Context, u *unit, j Job) (bool, error) {
 		return false, fmt.Errorf("read the hold: %w", err)
 	}
 	until := fromMillis(at).Add(j.Order.Hold)
-	if !until.After(time.Now()) {
+	if !until.After(now) {
 		return false, nil
 	}
 	_, err = w.s.scripts.giveback(ctx, u.hold, giveBack{wait: true, reason: ReasonHold, until: until})

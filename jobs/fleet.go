@@ -151,11 +151,12 @@ func (f *fleet) Rest(ctx context.Context, lane string, until time.Time) error {
 		return nil
 	}
 	f.note(lane, until, time.Time{})
-	ms, err := f.rest.Run(ctx, f.client, []string{keyRest(lane)}, until.UnixMilli(), left.Milliseconds()).Int64()
+	asked := time.Now()
+	ms, err := f.rest.Run(ctx, f.client, []string{keyRest(lane)}, left.Milliseconds()).Int64()
 	if err != nil {
 		return fmt.Errorf("ask for a rest of %s: %w", lane, err)
 	}
-	f.note(lane, time.UnixMilli(ms), time.Now())
+	f.note(lane, asked.Add(time.Duration(ms)*time.Millisecond), asked)
 	return nil
 }
 
@@ -170,15 +171,16 @@ func (f *fleet) Resting(ctx context.Context, lane string) (time.Time, error) {
 	r.asked = time.Now() // the others use what is known while this call asks
 	f.rests[lane] = r
 	f.mu.Unlock()
-	ms, err := f.client.Get(ctx, keyRest(lane)).Int64()
-	if errors.Is(err, redis.Nil) {
-		return r.until, nil
-	}
+	left, err := f.client.PTTL(ctx, keyRest(lane)).Result()
 	if err != nil {
 		f.forget(lane)
 		return time.Time{}, fmt.Errorf("ask whether %s rests: %w", lane, err)
 	}
-	return f.note(lane, time.UnixMilli(ms), time.Now()), nil
+	if left <= 0 { // there is none
+		return r.until, nil
+	}
+	now := time.Now()
+	return f.note(lane, now.Add(left), now), nil
 }
 
 // note remembers the later end of two rests, and when the store was asked.

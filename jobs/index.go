@@ -63,7 +63,7 @@ func placeAt(ms uint64, state State) float64 {
 func (s *Service) index(ctx context.Context, id, account string) error {
 	p := s.client.Pipeline()
 	p.ZAdd(ctx, keyIndex, redis.Z{Member: id})
-	p.ZAdd(ctx, keyDue, redis.Z{Score: dueScore(dueQueued, time.Now().Add(firstLook)), Member: id})
+	s.times.setIn(ctx, p, keyDue, id, firstLook, dueQueued.base())
 	p.SAdd(ctx, keyAccounts, account)
 	p.ZAdd(ctx, keyAccount(account), redis.Z{Score: place(id, Queued), Member: id})
 	if _, err := p.Exec(ctx); err != nil {

@@ -205,7 +205,7 @@ func TestJobsThatWaitDontKeepMaintenanceFromThoseThatRun(t *testing.T) {
 			if i%2 == 0 {
 				class = dueWaiting
 			}
-			at := dueScore(class, time.Now().Add(-time.Hour))
+			at := float64(class.base() + time.Now().Add(-time.Hour).UnixMilli())
 			p.ZAdd(t.Context(), keyDue, redis.Z{Score: at, Member: fmt.Sprint("waits", i)})
 		}
 		if _, err := p.Exec(t.Context()); err != nil {

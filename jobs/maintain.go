@@ -19,6 +19,7 @@ const (
 	lookRunning   = 2 * time.Second // how often a running job is looked at
 	lookQueued    = time.Minute     // one that waits for a worker
 	lookWaiting   = 5 * time.Second // one that waits for quota
+	forgetAfter   = time.Hour       // an ID without a job is kept for so long: longer than clocks differ
 )
 
 // maintain looks after jobs until ctx is done: it takes units back from workers that are gone, wakes what waits, hands
@@ -43,8 +44,7 @@ func (w *worker) maintain(ctx context.Context) {
 func (w *worker) maintainOnce(ctx context.Context, swept *time.Time) error {
 	w.pardon(ctx)
 	if w.opt.Job == "" {
-		alive := redis.Z{Score: float64(time.Now().Add(leaseTime).UnixMilli()), Member: w.name}
-		if err := w.s.client.ZAdd(ctx, keyWorkers, alive).Err(); err != nil {
+		if err := w.s.times.set(ctx, keyWorkers, w.name, leaseTime, 0); err != nil {
 			return fmt.Errorf("report this worker: %w", err)
 		}
 		if leads, err := w.lead(ctx); err != nil || !leads {
@@ -57,9 +57,6 @@ func (w *worker) maintainOnce(ctx context.Context, swept *time.Time) error {
 		*swept = time.Now()
 		if _, err := w.s.cfg.Ledger.Sweep(ctx); err != nil {
 			return err
-		}
-		if err := w.s.client.ZRemRangeByScore(ctx, keyWorkers, "-inf", fmt.Sprint(time.Now().Add(-time.Hour).UnixMilli())).Err(); err != nil {
-			return fmt.Errorf("forget old workers: %w", err)
 		}
 	}
 	if w.opt.Job != "" {
@@ -164,7 +161,7 @@ func (s *Service) auditAnd(ctx context.Context, id string, wakes bool) error {
 	if err := s.send(ctx, a.queue, id, a.tasks); err != nil {
 		return err
 	}
-	if !a.state.Terminal() && a.state != Paused && a.owner != "" && (a.ownerUntil.Before(time.Now()) || knownDead(a.owner)) {
+	if !a.state.Terminal() && a.state != Paused && a.owner != "" && (a.ownerUntil.Before(a.now) || knownDead(a.owner)) {
 		if err := s.toPool(ctx, id); err != nil {
 			return err
 		}
@@ -186,7 +183,7 @@ func (s *Service) auditAnd(ctx context.Context, id string, wakes bool) error {
 // forget drops an ID whose job was never created, once that can't happen any more.
 func (s *Service) forget(ctx context.Context, id string) error {
 	u, err := ulid.ParseStrict(id)
-	if err == nil && time.Since(ulid.Time(u.Time())) < time.Minute {
+	if err == nil && time.Since(ulid.Time(u.Time())) < forgetAfter {
 		s.look(ctx, id, time.Minute)
 		return nil
 	}
@@ -239,7 +236,7 @@ func (s *Service) reschedule(ctx context.Context, id, account string, a audited)
 		p.ZRem(ctx, keyDue, id)
 	} else {
 		class, after := nextLook(a)
-		p.ZAdd(ctx, keyDue, redis.Z{Score: dueScore(class, time.Now().Add(after)), Member: id})
+		s.times.setIn(ctx, p, keyDue, id, after, class.base())
 	}
 	if _, err := p.Exec(ctx); err != nil {
 		return fmt.Errorf("audit job %s: %w", id, err)
@@ -264,7 +261,7 @@ func nextLook(a audited) (dueClass, time.Duration) {
 	case a.state == Waiting && a.reason == ReasonQuota:
 		return dueWaiting, lookWaiting
 	case a.state == Waiting && !a.until.IsZero():
-		return dueWaiting, min(max(time.Until(a.until), time.Second), time.Minute)
+		return dueWaiting, min(max(a.until.Sub(a.now), time.Second), time.Minute)
 	case a.state == Waiting:
 		return dueWaiting, time.Minute
 	}

@@ -58,6 +58,7 @@ type Service struct {
 	tasks   *asynq.Client
 	bands   *bandwidths
 	ring    *ring
+	times   *times
 	log     *slog.Logger
 	self    string          // this process, as leases name it
 	least   func(Order) int // the least version of a worker for an order
@@ -88,7 +89,7 @@ func New(cfg Config) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{cfg: cfg, client: cfg.Store.Client(), scripts: loadScripts(cfg.Store.Client()), codec: c, bands: bands,
-		ring: newRing(cfg.Store.Client()), tasks: asynq.NewClient(cfg.Store), log: cfg.Log, self: versioned(processName(), jobVersion), least: leastVersion}
+		ring: newRing(cfg.Store.Client()), times: newTimes(cfg.Store.Client()), tasks: asynq.NewClient(cfg.Store), log: cfg.Log, self: versioned(processName(), jobVersion), least: leastVersion}
 	s.gate = &callGate{s: s}
 	return s, nil
 }
@@ -134,13 +135,14 @@ func (s *Service) enqueue(ctx context.Context, o Order, owner, by string) (Job, 
 	}
 	version := s.least(o)
 	queue := laneOf(o.Priority, version)
-	fields := []any{by, "order", raw, "account", o.Account}
+	fields := []any{by, 0, "order", raw, "account", o.Account}
 	if o.Order == transfer.OrderLargest || o.Order == transfer.OrderOldest {
 		fields = append(fields, "ordered", true)
 	}
 	if owner != "" {
 		queue = foregroundQueue(id)
-		fields = append(fields, "owner", owner, "owner_until", time.Now().Add(ownerSilence).UnixMilli())
+		fields[1] = ownerSilence.Milliseconds()
+		fields = append(fields, "owner", owner)
 	}
 	if version > 1 {
 		fields = append(fields, fieldVersion, version)
@@ -160,8 +162,7 @@ func (s *Service) enqueue(ctx context.Context, o Order, owner, by string) (Job, 
 
 // look asks maintenance to look at a job after d.
 func (s *Service) look(ctx context.Context, id string, d time.Duration) {
-	at := redis.Z{Score: dueScore(dueRunning, time.Now().Add(d)), Member: id}
-	if err := s.client.ZAdd(ctx, keyDue, at).Err(); err != nil {
+	if err := s.times.set(ctx, keyDue, id, d, dueRunning.base()); err != nil {
 		s.log.Warn("note when to look at a job", "job", id, "error", err)
 	}
 }

@@ -4,5 +4,9 @@
 local state = field('state')
 if not owns(ARGV[1], ARGV[2]) then return {0, state} end
 redis.call('ZADD', lease, num(now + tonumber(ARGV[3])), ARGV[1])
-if ARGV[5] ~= '' then redis.call('HSET', live, ARGV[4] .. '/' .. ARGV[1], ARGV[5]) end
+if ARGV[5] ~= '' then 
+  -- A report bears the time of this clock, whatever the worker's says.
+  local report = string.gsub(ARGV[5], '^{"t":%d+', '{"t":' .. num(now))
+  redis.call('HSET', live, ARGV[4] .. '/' .. ARGV[1], report)
+end
 return {1, state}

@@ -16,8 +16,8 @@ import (
 // leaseTime is how long a unit of work stays with a worker that can't renew it.
 const leaseTime = 15 * time.Second
 
-// stopGrace is how long a worker may take to stop, whatever has become of the store.
-const stopGrace = 25 * time.Second
+// ownGrace is how long a worker may take to stop, whatever has become of the store.
+const ownGrace = 25 * time.Second
 
 // away are the ways in which Redis can be gone; each returns how it comes back.
 func away(s *redistest.Server, r *relay) map[string]func() (back func()) {
@@ -136,7 +136,7 @@ func TestAWorkerStopsWithoutRedis(t *testing.T) {
 			if err := worker.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
-			if status := worker.status(t, stopGrace); status != 0 {
+			if status := worker.status(t, ownGrace); status != 0 {
 				t.Errorf("the worker ended with status %d, want 0", status)
 			}
 			t.Logf("stopped after %s", time.Since(begun))
