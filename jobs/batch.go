@@ -63,8 +63,9 @@ func (w *worker) inPool(ctx context.Context, u *unit, j Job, o *openJob, jr *jou
 		defer close(renewed)
 		w.renewPools(alive, m, u, j)
 	}()
-	report, err := run(transfer.Env{Meter: m, Journal: jr, Slots: gated{o.slots, &w.gate}, Watcher: u.watch, Pace: o.pace.wait, Stopped: u.check,
-		Held: u.held, Owner: u.owner(u.fence), Former: u.formerOwners()})
+	slots := w.slots(u, o)
+	report, err := run(transfer.Env{Meter: m, Journal: jr, Slots: w.gate.slots(slots), Admit: w.gate.admit(slots), Watcher: u.watch,
+		Pace: o.pace.wait, Stopped: u.check, Held: u.held, Owner: u.owner(u.fence), Former: u.formerOwners()})
 	end()
 	<-renewed
 	if e := m.close(ctx); e != nil {

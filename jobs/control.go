@@ -295,15 +295,9 @@ func (s *Service) abandoned(ctx context.Context, id string) (bool, error) {
 	}
 }
 
-// Workers tells how many of the pool's workers are running, as far as they were heard of lately.
-func (s *Service) Workers(ctx context.Context) (int, error) {
-	names, err := s.liveWorkers(ctx)
-	return len(names), err
-}
-
 // liveWorkers are the names of the pool's workers that were heard of lately and aren't known to be dead.
 func (s *Service) liveWorkers(ctx context.Context) ([]string, error) {
-	names, err := s.times.ahead(ctx, keyWorkers, time.Hour)
+	names, err := s.times.ahead(ctx, keyWorkers, workerForgotten)
 	if err != nil {
 		return nil, fmt.Errorf("list workers: %w", err)
 	}

@@ -44,9 +44,6 @@ func (w *worker) maintain(ctx context.Context) {
 func (w *worker) maintainOnce(ctx context.Context, swept *time.Time) error {
 	w.pardon(ctx)
 	if w.opt.Job == "" {
-		if err := w.s.times.set(ctx, keyWorkers, w.name, leaseTime, 0); err != nil {
-			return fmt.Errorf("report this worker: %w", err)
-		}
 		if leads, err := w.lead(ctx); err != nil || !leads {
 			return err
 		}

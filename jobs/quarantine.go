@@ -149,7 +149,8 @@ func (w *worker) runBatch(ctx context.Context, u *unit, o *openJob, jr *journal,
 	}
 	env.Begin = func(ctx context.Context, i int) error { return w.s.scripts.begin(ctx, u.hold, i, amongAll) }
 	report, err := o.pair.RunBatch(ctx, t, env)
-	env.Slots = o.slots // the gate is this trial's own
+	slots := w.slots(u, o) // the gate is this trial's own
+	env.Slots, env.Admit = slots, slots.begin
 	for _, i := range slices.Sorted(maps.Keys(seen)) {
 		if err != nil || report.Pending > 0 {
 			return report, err

@@ -47,6 +47,11 @@ type Config struct {
 	// Bandwidth of all jobs of all workers together, in the syntax of --bwlimit, unless SetBandwidth says otherwise. Defaults
 	// to no limit.
 	Bandwidth string
+	// Transfers are how many files of a subject (FilesOfRemote, FilesOfAccount) all workers together move at once, unless
+	// SetFileLimit says otherwise. Defaults to no limit; so is 0.
+	Transfers map[string]int
+	// Version of the program, for Workers.
+	Version string
 }
 
 // Service is everything that can be done with jobs, for the command line, the API and the pages alike.
@@ -79,6 +84,9 @@ func New(cfg Config) (*Service, error) {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := checkFileLimits(cfg.Transfers); err != nil {
+		return nil, err
 	}
 	c, err := newCodec()
 	if err != nil {

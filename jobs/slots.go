@@ -2,8 +2,11 @@ package jobs
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
+
+	"offload/transfer"
 )
 
 // Limits of the adaptive number of files at once.
@@ -62,7 +65,10 @@ func (s *slots) widen() {
 }
 
 // Acquire implements transfer.Slots.
-func (s *slots) Acquire(ctx context.Context) (func(bool), error) {
+func (s *slots) Acquire(ctx context.Context) (func(bool), error) { return s.acquire(ctx, nil) }
+
+// acquire is Acquire; it returns transfer.ErrStop when stop is closed first.
+func (s *slots) acquire(ctx context.Context, stop <-chan struct{}) (func(bool), error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
@@ -76,22 +82,23 @@ func (s *slots) Acquire(ctx context.Context) (func(bool), error) {
 	turn := make(chan struct{})
 	s.waiting = append(s.waiting, turn)
 	s.mu.Unlock()
+	cause := func() error { return context.Cause(ctx) }
 	select {
 	case <-turn:
 		return s.releaser(), nil
 	case <-ctx.Done():
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		for i, w := range s.waiting {
-			if w == turn {
-				s.waiting = append(s.waiting[:i], s.waiting[i+1:]...)
-				return nil, context.Cause(ctx)
-			}
-		}
-		s.busy-- // the slot was given in the same moment: pass it on
-		s.wake()
-		return nil, context.Cause(ctx)
+	case <-stop:
+		cause = func() error { return transfer.ErrStop }
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.Index(s.waiting, turn); i >= 0 {
+		s.waiting = slices.Delete(s.waiting, i, i+1)
+	} else { // the slot was given in the same moment: pass it on
+		s.busy--
+		s.wake()
+	}
+	return nil, cause()
 }
 
 func (s *slots) releaser() func(bool) {

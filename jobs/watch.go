@@ -63,6 +63,13 @@ func (w *watcher) total() int64 {
 	return w.read
 }
 
+// moving is how many files are under way.
+func (w *watcher) moving() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.files)
+}
+
 // found notes how many entries a scan has found.
 func (w *watcher) found(n int64) {
 	w.mu.Lock()

@@ -31,12 +31,16 @@ type worker struct {
 	name     string
 	log      *slog.Logger
 	pairs    *pairs
-	stopping chan struct{} // closed when nothing new may begin
-	failures failures      // of a job in a row
-	gate     gate          // between the files of all batches
-	pardons  pardons       // units that were lost while this process lived on
-	places   reindexer     // what this worker looks over while it leads
-	presence               // of the store
+	permits  *permits
+	hands    hands
+	over     atomic.Pointer[chan struct{}] // of the present shift
+	drains   chan bool                     // whether this worker is to take nothing new, as last heard
+	stopping chan struct{}                 // closed when nothing new may begin
+	failures failures                      // of a job in a row
+	gate     gate                          // between the files of all batches
+	pardons  pardons                       // units that were lost while this process lived on
+	places   reindexer                     // what this worker looks over while it leads
+	presence                               // of the store
 }
 
 // RunWorker works until soft is done, then finishes or hands back what has begun and returns when all of it has
@@ -49,8 +53,8 @@ func (s *Service) RunWorker(soft, hard context.Context, o WorkerOptions) error {
 	if o.Grace <= 0 {
 		o.Grace = 8 * time.Second
 	}
-	w := &worker{s: s, opt: o, name: s.self, log: s.log, stopping: make(chan struct{}),
-		places: reindexer{s: s}}
+	w := &worker{s: s, opt: o, name: s.self, log: s.log, permits: s.newPermits(s.self), drains: make(chan bool, 1),
+		stopping: make(chan struct{}), places: reindexer{s: s}}
 	w.pairs = newPairs(s, o.Transfers)
 	queues := poolQueues(s.scripts.version)
 	if o.Job != "" {
@@ -63,27 +67,13 @@ func (s *Service) RunWorker(soft, hard context.Context, o WorkerOptions) error {
 	work, abandon := context.WithCancelCause(context.WithoutCancel(hard))
 	defer abandon(nil)
 	defer context.AfterFunc(hard, func() { abandon(transfer.ErrStop) })()
-	srv := asynq.NewServer(s.cfg.Store, asynq.Config{
-		Concurrency:              o.Batches,
-		Queues:                   queues,
-		StrictPriority:           true,
-		BaseContext:              func() context.Context { return work },
-		TaskCheckInterval:        50 * time.Millisecond,
-		DelayedTaskCheckInterval: time.Second,
-		// Failures are counted by us, in the job's own state: for asynq a task never fails, it is only tried again.
-		IsFailure:       func(error) bool { return false },
-		RetryDelayFunc:  func(int, error, *asynq.Task) time.Duration { return 5 * time.Second },
-		ShutdownTimeout: o.Grace + storeWait,
-		Logger:          asynqLog{s.log, &w.away},
-		LogLevel:        asynq.WarnLevel,
-	})
-	if err := srv.Start(asynq.HandlerFunc(w.handle)); err != nil {
-		return fmt.Errorf("start the queue's worker: %w", err)
-	}
-	s.log.Info("worker started", "worker", w.name, "batches", o.Batches)
 	var rest sync.WaitGroup
 	upkeep, endUpkeep := context.WithCancel(work)
+	rest.Go(func() { w.permits.run(upkeep) })
 	rest.Go(func() { w.maintain(upkeep) })
+	if o.Job == "" {
+		rest.Go(func() { w.register(upkeep, time.Now()) })
+	}
 	watching, endWatch := context.WithCancel(context.WithoutCancel(hard))
 	defer endWatch()
 	watched := make(chan struct{})
@@ -91,10 +81,7 @@ func (s *Service) RunWorker(soft, hard context.Context, o WorkerOptions) error {
 		defer close(watched)
 		w.attend(watching, soft, hard)
 	}()
-	err := w.untilStop(soft, hard)
-	srv.Stop()
-	close(w.stopping)
-	srv.Shutdown()
+	err := w.shifts(soft, hard, work, queues)
 	endUpkeep()
 	rest.Wait()
 	w.pairs.close(context.WithoutCancel(hard))
@@ -107,30 +94,23 @@ func (s *Service) RunWorker(soft, hard context.Context, o WorkerOptions) error {
 	return err
 }
 
-// untilStop waits for the stop, or for the end of the one job that this worker is for.
-func (w *worker) untilStop(soft, hard context.Context) error {
-	if w.opt.Job == "" {
-		select {
-		case <-soft.Done():
-		case <-hard.Done():
-		}
-		return nil
-	}
+// untilEnded waits for the end of the one job that this worker is for, or for the stop.
+func (w *worker) untilEnded(soft, hard context.Context) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		j, err := w.s.Get(soft, w.opt.Job)
 		if errors.Is(err, ErrNotFound) || (err == nil && !j.State.Runs()) {
-			return nil
+			return
 		}
 		if err != nil && soft.Err() == nil && hard.Err() == nil {
 			w.log.Warn("read the job's state", "job", w.opt.Job, "error", err)
 		}
 		select {
 		case <-soft.Done():
-			return nil
+			return
 		case <-hard.Done():
-			return nil
+			return
 		case <-tick.C:
 		}
 	}
@@ -142,7 +122,7 @@ func (w *worker) leave(ctx context.Context) error {
 	defer cancel()
 	w.pardon(ctx)
 	if w.opt.Job == "" {
-		return w.s.client.ZRem(ctx, keyWorkers, w.name).Err()
+		return w.signOff(ctx)
 	}
 	if _, err := w.s.Get(ctx, w.opt.Job); errors.Is(err, ErrNotFound) {
 		return nil // removed meanwhile: leave no trace of it
@@ -184,8 +164,12 @@ func (w *worker) serve(ctx context.Context, queue string, p payload) error {
 		}
 	}
 	w.s.look(ctx, h.job, lookRunning) // should this process die, somebody notices soon
-	u := &unit{hold: h, turn: got, w: w, watch: newWatcher(time.Now())}
+	u := &unit{hold: h, turn: got, w: w, watch: newWatcher(time.Now()), halt: make(chan struct{})}
 	u.renewed(asked)
+	if over := w.over.Load(); over != nil {
+		u.over = *over
+	}
+	defer w.hands.take(u)()
 	ctx, cancel := context.WithCancelCause(ctx)
 	var beats sync.WaitGroup
 	beats.Go(func() { u.keep(ctx, cancel) })
@@ -248,7 +232,10 @@ type unit struct {
 	turn    turn // that it was claimed in
 	w       *worker
 	watch   *watcher
-	stopped atomic.Bool               // the job was paused, canceled or waits
+	stopped atomic.Bool     // the job was paused, canceled or waits, or the worker stops
+	over    <-chan struct{} // closed when the worker is drained
+	halt    chan struct{}   // closed when nothing new may begin: stopped, or over
+	halted  sync.Once
 	expires atomic.Pointer[time.Time] // when the work must have stopped unless the lease is renewed
 	served  bool                      // the batch was granted what the job had claimed for it
 }
@@ -294,7 +281,7 @@ func (u *unit) owner(fence string) string { return fmt.Sprintf("%s:%s:%s", u.job
 func (u *unit) keep(ctx context.Context, cancel context.CancelCauseFunc) {
 	tick := time.NewTicker(beat)
 	defer tick.Stop()
-	stopping := u.w.stopping
+	stopping, over := u.w.stopping, u.over
 	var grace <-chan time.Time
 	for {
 		select {
@@ -303,9 +290,12 @@ func (u *unit) keep(ctx context.Context, cancel context.CancelCauseFunc) {
 		case <-grace:
 			cancel(transfer.ErrStop)
 			return
+		case <-over: // what has begun may end, however long that takes
+			over = nil
+			u.end()
 		case <-stopping:
 			stopping = nil
-			u.stopped.Store(true)
+			u.stop()
 		case <-tick.C:
 			live, err := u.watch.report(time.Now())
 			if err != nil {
@@ -343,19 +333,30 @@ func (u *unit) keep(ctx context.Context, cancel context.CancelCauseFunc) {
 // saw is told of the job's state with each answer of the store.
 func (u *unit) saw(state State) {
 	if !state.Runs() {
-		u.stopped.Store(true)
+		u.stop()
 	}
 }
+
+// stop lets nothing new begin, and ends what has begun after the grace.
+func (u *unit) stop() {
+	u.stopped.Store(true)
+	u.end()
+}
+
+// end lets nothing new begin.
+func (u *unit) end() { u.halted.Do(func() { close(u.halt) }) }
 
 // check is asked before each entry.
 func (u *unit) check(ctx context.Context) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	if u.stopped.Load() {
+	select {
+	case <-u.halt:
 		return transfer.ErrStop
+	default:
+		return nil
 	}
-	return nil
 }
 
 // failures counts, by job, how often in a row this worker couldn't do a unit at all.
@@ -415,6 +416,7 @@ func (w *worker) failed(ctx context.Context, u *unit, cause error) error {
 		select {
 		case <-ctx.Done():
 		case <-w.stopping:
+		case <-u.halt:
 		case <-wait.C:
 		}
 		clean, done = context.WithTimeout(context.WithoutCancel(ctx), storeWait)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,6 +38,7 @@ type world struct {
 	ledger   *quota.Ledger
 	svc      *Service
 	src, dst string
+	calls    atomic.Int64 // that a test has numbered
 	log      *slog.Logger
 }
 

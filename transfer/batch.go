@@ -107,9 +107,11 @@ func (r *run) each(ctx context.Context, do func(*work, context.Context) error) (
 			}
 			break
 		}
-		release, err := r.env.Slots.Acquire(ctx)
+		release, err := r.env.Admit(ctx)
 		if err != nil {
-			cancel(err)
+			if !errors.Is(err, ErrStop) {
+				cancel(err)
+			}
 			break
 		}
 		w := &work{r: r, i: i, e: r.batch.Entries[i], done: r.doneAt(i), release: release}
@@ -252,6 +254,9 @@ func (e Env) withDefaults() Env {
 	}
 	if e.Slots == nil {
 		e.Slots = openSlots{}
+	}
+	if e.Admit == nil {
+		e.Admit = e.Slots.Acquire
 	}
 	if e.Watcher == nil {
 		e.Watcher = blindWatcher{}

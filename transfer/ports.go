@@ -61,6 +61,9 @@ type Env struct {
 	Journal Journal
 	Slots   Slots
 	Watcher Watcher
+	// Admit is Slots.Acquire for an entry that hasn't begun: it may answer ErrStop where nothing new may begin any more,
+	// which ends the batch after the entries that have. Defaults to Slots.Acquire.
+	Admit func(ctx context.Context) (release func(throttled bool), err error)
 	// Pace returns when n more bytes may be read from the source. Defaults to at once.
 	Pace func(ctx context.Context, n int64) error
 	// Stopped is asked before each entry; an error ends the batch after the entries that have begun.

@@ -46,7 +46,7 @@ func (a *app) runEnqueue(c *cli.Context) error {
 		a.note("job %s goes the same way and hasn't ended: what both read counts twice against the quota; `offload jobs cancel %s` ends one of them", others[0].ID, others[0].ID)
 	}
 	a.noteQuota(c.Context, p, job)
-	if n, err := p.jobs.Workers(c.Context); err == nil && n == 0 {
+	if n, err := p.jobs.WorkersRunning(c.Context); err == nil && n == 0 {
 		a.note("no worker is running; the job begins with %s", startWorker(cfg))
 	}
 	if c.Bool("json") {

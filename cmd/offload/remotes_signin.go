@@ -532,7 +532,7 @@ func (s *signIn) say(values map[string]string, woken int) error {
 	}
 	fmt.Fprintf(s.a.out, "\n`offload remotes check %s` looks at it\n", s.name)
 	if woken > 0 {
-		if n, err := s.p.jobs.Workers(s.c.Context); err == nil && n == 0 {
+		if n, err := s.p.jobs.WorkersRunning(s.c.Context); err == nil && n == 0 {
 			s.a.note("no worker is running; the jobs go on with %s", startWorker(s.p.cfg))
 		}
 	}

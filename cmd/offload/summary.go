@@ -221,7 +221,7 @@ func planName(st quota.Status) string {
 
 // goesOn says who goes on with a waiting job once it may.
 func (a *app) goesOn(ctx context.Context, p *parts) string {
-	if n, err := p.jobs.Workers(ctx); err == nil && n > 0 {
+	if n, err := p.jobs.WorkersRunning(ctx); err == nil && n > 0 {
 		return "the job goes on by itself then"
 	}
 	return startWorker(p.cfg) + " goes on with the job then, or the same command again"

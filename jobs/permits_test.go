@@ -1,0 +1,502 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"offload/transfer"
+)
+
+// asker calls the script of permits for one process and one set of subjects, as permits does.
+type asker struct {
+	w        *world
+	name     string
+	subjects string
+	want     int
+	files    int
+	share    int
+}
+
+// ask tells that so many files are under way, and returns what the store answered.
+func (a *asker) ask(t *testing.T, busy int, lease time.Duration) []int64 {
+	t.Helper()
+	keep := max(busy, min(a.files, a.share, a.want))
+	res, err := script("fleet/permit").Run(t.Context(), a.w.store.Client(), []string{keyPermitLimits, keyPermits},
+		a.name, a.subjects, keep, a.want, lease.Milliseconds(), a.w.calls.Add(1), 1000).Int64Slice()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.files, a.share = int(res[0]), int(res[1])
+	return res
+}
+
+func (w *world) limitFiles(subject string, n int) {
+	w.t.Helper()
+	if err := w.svc.SetFileLimit(w.t.Context(), subject, n); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// What the processes want is shared so that nobody could have more without another having less, who has no more.
+func TestPermitsAreSharedFairly(t *testing.T) {
+	type member struct {
+		subjects string
+		want     int
+	}
+	for name, c := range map[string]struct {
+		limits  map[string]int
+		members []member
+		want    []int // -1 is one of the rest
+	}{
+		"alone":                  {map[string]int{"remote/x": 5}, []member{{"remote/x", 16}}, []int{5}},
+		"enough for all":         {map[string]int{"remote/x": 50}, []member{{"remote/x", 16}, {"remote/x", 3}}, []int{16, 3}},
+		"alike":                  {map[string]int{"remote/x": 6}, []member{{"remote/x", 16}, {"remote/x", 16}, {"remote/x", 16}}, []int{2, 2, 2}},
+		"one wants little":       {map[string]int{"remote/x": 5}, []member{{"remote/x", 1}, {"remote/x", 16}}, []int{1, 4}},
+		"one wants nothing":      {map[string]int{"remote/x": 5}, []member{{"remote/x", 0}, {"remote/x", 16}}, []int{0, 5}},
+		"a second, lesser limit": {map[string]int{"remote/x": 10, "account/a": 2}, []member{{"account/a,remote/x", 16}, {"account/b,remote/x", 16}}, []int{2, 8}},
+		"no limit on one":        {map[string]int{"remote/x": 3}, []member{{"remote/y", 16}, {"remote/x", 16}}, []int{-1, 3}},
+		"a limit of 0 is none":   {map[string]int{"remote/x": 0, "remote/y": 4}, []member{{"remote/x", 16}, {"remote/x,remote/y", 9}}, []int{-1, 4}},
+		"chain":                  {map[string]int{"remote/x": 4, "remote/y": 4}, []member{{"remote/x", 9}, {"remote/x,remote/y", 9}, {"remote/y", 9}}, []int{2, 2, 2}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachStore(t, func(t *testing.T, w *world) {
+				for subject, n := range c.limits {
+					w.limitFiles(subject, n)
+				}
+				var all []*asker
+				for i, m := range c.members {
+					all = append(all, &asker{w: w, name: fmt.Sprintf("p%d", i), subjects: m.subjects, want: m.want})
+				}
+				for round := range 4 { // the first takes all; then each gives back what isn't its share
+					for i, a := range all {
+						a.ask(t, 0, time.Minute)
+						if round == 3 && a.files != c.want[i] {
+							t.Errorf("process %d has %d, want %d", i, a.files, c.want[i])
+						}
+					}
+				}
+			})
+		})
+	}
+}
+
+// Where there are fewer permits than processes, none goes without for ever.
+func TestOddPermitsGoRound(t *testing.T) {
+	eachStore(t, func(t *testing.T, w *world) {
+		w.limitFiles("remote/x", 1)
+		all := []*asker{{w: w, name: "a", subjects: "remote/x", want: 4}, {w: w, name: "b", subjects: "remote/x", want: 4},
+			{w: w, name: "c", subjects: "remote/x", want: 4}}
+		had := map[string]bool{}
+		until(t, "each had its turn", func() bool {
+			n := 0
+			for _, a := range all {
+				a.ask(t, 0, time.Minute)
+				had[a.name] = had[a.name] || a.files == 1
+				n += a.files
+			}
+			if n > 1 {
+				t.Fatalf("%d files at once, want 1", n)
+			}
+			return len(had) == 3 && had["a"] && had["b"] && had["c"]
+		})
+	})
+}
+
+// A call that was overtaken by a later one changes nothing: what it asked to keep may belong to another process by now.
+func TestLatePermitCallIsRefused(t *testing.T) {
+	eachStore(t, func(t *testing.T, w *world) {
+		w.limitFiles("remote/x", 5)
+		ask := func(call, keep, want int) []int64 {
+			res, err := script("fleet/permit").Run(t.Context(), w.store.Client(), []string{keyPermitLimits, keyPermits},
+				"p", "remote/x", keep, want, 60_000, call, 1000).Int64Slice()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return res
+		}
+		if got := ask(7, 0, 2); got[0] != 2 {
+			t.Fatalf("granted %v", got)
+		}
+		for _, call := range []int{6, 7} {
+			if got := ask(call, 5, 5); got[0] != -2 {
+				t.Errorf("call %d after call 7: %v, want a refusal", call, got)
+			}
+		}
+		if limits, err := w.svc.FileLimits(t.Context()); err != nil || len(limits) != 1 || limits[0].Held != 2 {
+			t.Errorf("%+v, %v", limits, err)
+		}
+	})
+}
+
+// fleetModel is several processes that move files under limits, and what they do together.
+type fleetModel struct {
+	t       *testing.T
+	w       *world
+	mu      sync.Mutex
+	inside  map[string]int       // files under way by subject
+	limits  map[string]int       // as set now
+	former  map[string]int       // as set before, and perhaps still known to somebody
+	changed map[string]time.Time // when it was set
+	begun   int
+}
+
+// settle is how long after a change of a limit the one before may still be known: to a process that froze right after it
+// asked, until it stops by itself.
+const settle = time.Second
+
+func (m *fleetModel) limit(subject string, n int) {
+	m.mu.Lock()
+	m.former[subject] = m.limits[subject]
+	m.mu.Unlock()
+	m.w.limitFiles(subject, n)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.limits[subject], m.changed[subject] = n, time.Now()
+}
+
+// begin and end count a file of these subjects.
+func (m *fleetModel) begin(subjects ...string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.begun++
+	for _, s := range subjects {
+		m.inside[s]++
+		allowed := m.limits[s]
+		if time.Since(m.changed[s]) < settle && (m.former[s] == 0 || m.former[s] > allowed) {
+			allowed = m.former[s]
+		}
+		if allowed > 0 && m.inside[s] > allowed {
+			m.t.Errorf("%d files of %s at once, %d allowed since %v", m.inside[s], s, allowed, time.Since(m.changed[s]))
+		}
+	}
+}
+
+func (m *fleetModel) end(subjects ...string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range subjects {
+		m.inside[s]--
+	}
+}
+
+// modelProcess is one process of the model.
+type modelProcess struct {
+	p     *permits
+	store *mortal
+	begun map[string]*atomic.Int64 // files by set
+	kill  context.CancelFunc
+	all   sync.WaitGroup
+}
+
+// start runs a process that moves files of these sets as fast as it may.
+func (m *fleetModel) start(name string, sets map[string][]string) *modelProcess {
+	pr := &modelProcess{store: newMortal(m.w.store, 1<<40), begun: map[string]*atomic.Int64{}}
+	p := m.w.svc.newPermits(name)
+	p.client, p.lease, p.margin, p.beat, p.again, p.rotate = pr.store.Client(), 1200*time.Millisecond, 500*time.Millisecond,
+		100*time.Millisecond, 20*time.Millisecond, 200*time.Millisecond
+	pr.p = p
+	ctx, kill := context.WithCancel(m.t.Context())
+	pr.kill = kill
+	pr.all.Go(func() { p.run(ctx) })
+	for set, subjects := range sets {
+		n := &atomic.Int64{}
+		pr.begun[set] = n
+		for range 4 {
+			pr.all.Go(func() {
+				for ctx.Err() == nil {
+					free, err := p.take(ctx, set, nil)
+					if err != nil {
+						return
+					}
+					m.begin(subjects...)
+					n.Add(1)
+					pr.file(ctx, set, time.Duration(1+rand.IntN(20))*time.Millisecond)
+					m.end(subjects...)
+					free()
+				}
+			})
+		}
+	}
+	return pr
+}
+
+// file is under way for a while, and no longer than the process lives and its leases last: a unit stops then, too.
+func (pr *modelProcess) file(ctx context.Context, set string, took time.Duration) {
+	end := time.NewTimer(took)
+	defer end.Stop()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-end.C:
+			return
+		case now := <-tick.C:
+			pr.p.mu.Lock()
+			fresh := pr.p.sets[set].fresh(now)
+			pr.p.mu.Unlock()
+			if !fresh {
+				return
+			}
+		}
+	}
+}
+
+func (pr *modelProcess) stop() {
+	pr.kill()
+	pr.all.Wait()
+}
+
+// crash kills the process: nothing it does reaches the store any more.
+func (pr *modelProcess) crash() {
+	pr.store.left.Store(0)
+	pr.stop()
+}
+
+// freeze cuts the process off for longer than its leases last.
+func (pr *modelProcess) freeze(t *testing.T) {
+	pr.store.left.Store(0)
+	pass(t, 1400*time.Millisecond)
+	pr.store.left.Store(1 << 40)
+}
+
+// Many processes come, go, crash and freeze while the limits change: never more files are under way than the limits allow,
+// what the dead held is free again, and everybody gets on.
+func TestLimitsOfFilesHoldWhateverHappens(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes ten seconds")
+	}
+	eachStore(t, func(t *testing.T, w *world) {
+		m := &fleetModel{t: t, w: w, inside: map[string]int{}, limits: map[string]int{}, former: map[string]int{},
+			changed: map[string]time.Time{}}
+		sets := map[string][]string{"account/a,remote/x": {"account/a", "remote/x"}, "account/b,remote/x,remote/y": {"account/b", "remote/x", "remote/y"}}
+		m.limit("remote/x", 5)
+		var live []*modelProcess
+		number := 0
+		add := func() {
+			number++
+			live = append(live, m.start(fmt.Sprintf("p%d", number), sets))
+		}
+		for range 4 {
+			add()
+		}
+		var frozen sync.WaitGroup
+		for round, limits := range []map[string]int{{"remote/x": 5}, {"account/a": 1}, {"remote/x": 2}, {"remote/x": 9, "remote/y": 3}, {"remote/x": 1, "account/a": 0}} {
+			for subject, n := range limits {
+				m.limit(subject, n)
+			}
+			i := rand.IntN(len(live))
+			live[i].crash()
+			live = slices.Delete(live, i, i+1)
+			frozen.Go(func() { live[0].freeze(t) })
+			pass(t, 1500*time.Millisecond) // until what it held is free
+			frozen.Wait()
+			add()
+			before := map[*modelProcess]map[string]int64{}
+			for _, pr := range live {
+				before[pr] = map[string]int64{}
+				for set := range sets {
+					before[pr][set] = pr.begun[set].Load()
+				}
+			}
+			until(t, fmt.Sprintf("each gets on in round %d", round), func() bool {
+				for _, pr := range live {
+					for set := range sets {
+						if pr.begun[set].Load() == before[pr][set] {
+							return false
+						}
+					}
+				}
+				return true
+			})
+		}
+		for _, pr := range live {
+			pr.stop()
+		}
+		t.Logf("%d files", m.begun)
+		limits, err := w.svc.FileLimits(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		until(t, "all is given back", func() bool {
+			limits, err = w.svc.FileLimits(t.Context())
+			return err == nil && !slices.ContainsFunc(limits, func(l FileLimit) bool { return l.Held != 0 })
+		})
+	})
+}
+
+// permitsOf runs the permits of one more process of the world until the test ends.
+func (w *world) permitsOf(name string, store Store) *permits {
+	p := w.svc.newPermits(name)
+	if store != nil {
+		p.client = store.Client()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p.run(ctx)
+	}()
+	w.t.Cleanup(func() { cancel(); <-done })
+	return p
+}
+
+// Nobody waits for a beat where there is room, neither the first file nor the next ones.
+func TestPermitsAreHadAtOnce(t *testing.T) {
+	eachStore(t, func(t *testing.T, w *world) {
+		w.limitFiles("remote/x", 20)
+		p := w.permitsOf("p", nil)
+		began := time.Now()
+		for range 20 {
+			if _, err := p.take(t.Context(), "remote/x", nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(began); took > beat*8/10 {
+			t.Errorf("20 files waited %v", took)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		if _, err := p.take(ctx, "remote/x", nil); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a 21st file of 20: %v", err)
+		}
+	})
+}
+
+// A file costs no call: 2,000 of them under a limit take about as many calls as there are beats.
+func TestPermitsCostNoCallPerFile(t *testing.T) {
+	w := newWorld(t, "")
+	w.limitFiles("remote/x", 8)
+	store := newMortal(w.store, 1<<40)
+	p := w.permitsOf("p", store)
+	began := time.Now()
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			for range 125 {
+				free, err := p.take(t.Context(), "remote/x", nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				free()
+			}
+		})
+	}
+	all.Wait()
+	if calls := 1<<40 - store.left.Load(); calls > 40+10*int64(time.Since(began)/beat+1) {
+		t.Errorf("%d calls for 2000 files in %v", calls, time.Since(began))
+	}
+}
+
+// Without the store nothing begins once the lease may have ended, and what waits ends with its context or its stop.
+func TestPermitsEndWithTheirLease(t *testing.T) {
+	w := newWorld(t, "")
+	w.limitFiles("remote/x", 3)
+	store := newMortal(w.store, 1<<40)
+	p := w.svc.newPermits("p")
+	p.client, p.lease, p.margin, p.beat = store.Client(), 600*time.Millisecond, 200*time.Millisecond, 50*time.Millisecond
+	ctx, cancel := context.WithCancel(t.Context())
+	var run sync.WaitGroup
+	run.Go(func() { p.run(ctx) })
+	defer run.Wait()
+	defer cancel()
+	free, err := p.take(t.Context(), "remote/x", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store.left.Store(0)
+	until(t, "the lease has run out", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return !p.sets["remote/x"].fresh(time.Now())
+	})
+	stop := make(chan struct{})
+	waits := make(chan error, 1)
+	go func() {
+		_, err := p.take(t.Context(), "remote/x", stop)
+		waits <- err
+	}()
+	until(t, "a file waits", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return len(p.sets["remote/x"].waiting) == 1
+	})
+	close(stop)
+	if err := <-waits; !errors.Is(err, transfer.ErrStop) {
+		t.Errorf("the file that waited: %v, want ErrStop", err)
+	}
+	free()
+	store.left.Store(1 << 40)
+	free, err = p.take(t.Context(), "remote/x", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	free()
+}
+
+func TestConfiguredLimitOfFiles(t *testing.T) {
+	w := newWorld(t, "")
+	w.svc.cfg.Transfers = map[string]int{"remote/x": 2, "account/anna": 7}
+	list := func() string {
+		t.Helper()
+		all, err := w.svc.FileLimits(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("%+v", all)
+	}
+	p := w.permitsOf("p", nil)
+	for range 2 {
+		if _, err := p.take(t.Context(), "remote/x", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := list(); got != "[{Remote: Account:anna Files:7 Held:0 Set:false} {Remote:x Account: Files:2 Held:2 Set:false}]" {
+		t.Error(got)
+	}
+	third := make(chan error, 1)
+	go func() {
+		_, err := p.take(t.Context(), "remote/x", nil)
+		third <- err
+	}()
+	w.limitFiles("remote/x", 3) // outranks the configuration, within two seconds
+	if err := <-third; err != nil {
+		t.Fatal(err)
+	}
+	if err := w.svc.ResetFileLimit(t.Context(), "remote/x"); err != nil {
+		t.Fatal(err)
+	}
+	if got := list(); got != "[{Remote: Account:anna Files:7 Held:0 Set:false} {Remote:x Account: Files:2 Held:3 Set:false}]" {
+		t.Error(got)
+	}
+	for _, bad := range []int{-1, MaxFiles + 1} {
+		if err := w.svc.SetFileLimit(t.Context(), "remote/x", bad); err == nil {
+			t.Errorf("a limit of %d was taken", bad)
+		}
+		if _, err := New(Config{Store: w.store, Ledger: w.ledger, Transfers: map[string]int{"remote/x": bad}}); err == nil {
+			t.Errorf("a configured limit of %d was taken", bad)
+		}
+	}
+}
+
+func TestSubjectsOfAJob(t *testing.T) {
+	for _, c := range []struct{ source, dest, want string }{
+		{"icloud:Documents", "dropbox:x", "account/anna,remote/dropbox,remote/icloud"},
+		{"dropbox:a", "dropbox:b", "account/anna,remote/dropbox"},
+		{"/home/anna", "icloud:", "account/anna,remote/icloud"},
+		{"a,opt=1:x", ":local:/y", "account/anna,remote/a"},
+	} {
+		if got := permitSubjects(Order{Source: c.source, Dest: c.dest, Account: "anna"}); got != c.want {
+			t.Errorf("%s to %s: %s, want %s", c.source, c.dest, got, c.want)
+		}
+	}
+}
