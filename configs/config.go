@@ -34,6 +34,7 @@ type Config struct {
 	Log     Log     `yaml:"log" json:"log"`
 	Quota   Quota   `yaml:"quota" json:"quota"`
 	Worker  Worker  `yaml:"worker" json:"worker"`
+	Workers Workers `yaml:"workers" json:"workers"`
 }
 
 // Remotes says how the remotes that are kept in the store are sealed.
@@ -106,6 +107,19 @@ type Worker struct {
 	Transfers int `yaml:"transfers" json:"transfers"`
 }
 
+// Workers is what all worker processes together do at once.
+type Workers struct {
+	Files Files `yaml:"files" json:"files"`
+}
+
+// Files are limits of how many files all workers together move at once. What `offload workers set` stores outranks them.
+type Files struct {
+	// Remotes by the name before the colon: files from and to each. Defaults to none, no limit.
+	Remotes map[string]int `yaml:"remotes" json:"remotes"`
+	// Accounts by name: files of the jobs of each. Defaults to none, no limit.
+	Accounts map[string]int `yaml:"accounts" json:"accounts"`
+}
+
 // WithDefaults returns c with every unset field set to its default; dataDir is the one of Data (see DefaultDataDir).
 // Log.Level stays empty, since its default depends on the command.
 func (c Config) WithDefaults(dataDir string) Config {
@@ -126,6 +140,12 @@ func (c Config) WithDefaults(dataDir string) Config {
 		c.Quota.Remotes = map[string]RemoteLimits{}
 	}
 	setDefault(&c.Worker.Batches, 16)
+	if c.Workers.Files.Remotes == nil {
+		c.Workers.Files.Remotes = map[string]int{}
+	}
+	if c.Workers.Files.Accounts == nil {
+		c.Workers.Files.Accounts = map[string]int{}
+	}
 	return c
 }
 

@@ -46,7 +46,7 @@ func fieldNames(t reflect.Type, prefix string) []string {
 		switch {
 		case f.Type.Kind() == reflect.Struct:
 			names = append(names, fieldNames(f.Type, name+".")...)
-		case f.Type.Kind() == reflect.Slice, f.Type.Kind() == reflect.Map:
+		case (f.Type.Kind() == reflect.Slice || f.Type.Kind() == reflect.Map) && f.Type.Elem().Kind() == reflect.Struct:
 			names = append(names, fieldNames(f.Type.Elem(), name+".")...)
 		default:
 			names = append(names, name)
@@ -74,12 +74,12 @@ func TestEveryFieldIsRead(t *testing.T) {
 	for _, read := range []string{"cfg.Redis", "cfg.Data", "cfg.Fsync", "cfg.RcloneConfig", "cfg.Account", "cfg.Log.Level", "cfg.Log.Format",
 		"cfg.Quota.Tiers", "cfg.Quota.DefaultTier", "cfg.Quota.AnchorDay", "cfg.Quota.TimeZone", "cfg.Remotes.PassFile", "cfg.Worker.Batches", "cfg.Worker.Transfers", "t.Name", "t.Limit",
 		"cfg.Quota.Accounts", "acc.Plan", "acc.Limit", "acc.AnchorDay", "acc.TimeZone",
-		"cfg.Quota.Remotes", "r.PerDay", "r.PerMonth", "r.CallsPerMonth", "cfg.Quota.BwLimit"} {
+		"cfg.Quota.Remotes", "r.PerDay", "r.PerMonth", "r.CallsPerMonth", "cfg.Quota.BwLimit", "cfg.Workers.Files.Remotes", "cfg.Workers.Files.Accounts"} {
 		if !strings.Contains(code.String(), read) {
 			t.Errorf("%s is never read", read)
 		}
 	}
-	if n := len(fieldNames(reflect.TypeFor[Config](), "")); n != 23 {
+	if n := len(fieldNames(reflect.TypeFor[Config](), "")); n != 25 {
 		t.Errorf("Config has %d fields; add the new one to this test, where it is read", n)
 	}
 }
@@ -219,6 +219,11 @@ func TestValidate(t *testing.T) {
 		"remote unnamed":   {func(c *Config) { c.Quota.Remotes[""] = RemoteLimits{PerDay: 1} }, "quota.remotes"},
 		"remote escape":    {func(c *Config) { c.Quota.Remotes["a\x1b"] = RemoteLimits{PerDay: 1} }, "quota.remotes"},
 		"remote no limit":  {func(c *Config) { c.Quota.Remotes["gdrive"] = RemoteLimits{} }, "quota.remotes.gdrive"},
+		"files of a path":  {func(c *Config) { c.Workers.Files.Remotes["a/b"] = 1 }, "workers.files.remotes"},
+		"files of nobody":  {func(c *Config) { c.Workers.Files.Accounts["Anna"] = 1 }, "workers.files.accounts"},
+		"no files":         {func(c *Config) { c.Workers.Files.Remotes["a"] = 0 }, "workers.files.remotes.a"},
+		"files below none": {func(c *Config) { c.Workers.Files.Accounts["anna"] = -1 }, "workers.files.accounts.anna"},
+		"many files":       {func(c *Config) { c.Workers.Files.Remotes["a"] = 10_001 }, "workers.files.remotes.a"},
 		"default tier":     {func(c *Config) { c.Quota.DefaultTier = "gold" }, "quota.default_tier"},
 	}
 	for name, tt := range tests {

@@ -16,6 +16,7 @@ import (
 const (
 	MaxBatches   = 1024
 	MaxTransfers = 256
+	maxFiles     = 10_000 // at once, over all workers
 )
 
 // FieldError says what is wrong with one setting.
@@ -76,6 +77,7 @@ func (c Config) Validate() error {
 	c.Quota.validateTiers(add)
 	c.Quota.validateAccounts(add)
 	c.Quota.validateRemotes(add)
+	c.Workers.Files.validate(add)
 	return errors.Join(errs...)
 }
 
@@ -140,6 +142,23 @@ func (q Quota) validateRemotes(add func(field, value, problem, hint string)) {
 			add("quota.remotes."+name, "", "no limit is named", "add per_day, per_month or calls_per_month, or leave the remote out")
 		}
 	}
+}
+
+// validate reports in the order of names.
+func (f Files) validate(add func(field, value, problem, hint string)) {
+	check := func(field string, limits map[string]int, bad func(string) bool, problem, hint string) {
+		for _, name := range slices.Sorted(maps.Keys(limits)) {
+			if n := limits[name]; bad(name) {
+				add(field, name, problem, hint)
+			} else if n < 1 || n > maxFiles {
+				add(field+"."+name, fmt.Sprint(n), fmt.Sprintf("is not from 1 to %d", maxFiles), "choose a number in that range, or leave it out for no limit")
+			}
+		}
+	}
+	check("workers.files.remotes", f.Remotes, func(name string) bool { return CheckRemote(name) != nil },
+		"is no name of a remote", "write it without the colon: icloud for icloud:")
+	check("workers.files.accounts", f.Accounts, func(name string) bool { return !accountName.MatchString(name) },
+		"is no account name", "use up to 64 of a-z 0-9 . _ -")
 }
 
 // checkRedis returns what is wrong with the address, "" for nothing. It never repeats any part of it.

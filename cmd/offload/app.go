@@ -93,7 +93,7 @@ func (a *app) commands() *cli.App {
 		ExitErrHandler:            func(*cli.Context, error) {}, // only main exits
 		Commands: []*cli.Command{
 			a.newRun(), a.newEnqueue(), a.newPlan(), a.newJobs(), a.newQuota(), a.newRemotes(),
-			a.newWorker(), a.newUp(), a.newHealth(), a.newDemo(), a.newConfig(), a.newCompletion(), a.newVersion(),
+			a.newWorker(), a.newUp(), a.newWorkers(), a.newHealth(), a.newDemo(), a.newConfig(), a.newCompletion(), a.newVersion(),
 		},
 	}
 	root.OnUsageError = badValue

@@ -37,13 +37,10 @@ func (a *app) newJobs() *cli.Command {
 			Action:    func(c *cli.Context) error { return a.withJob(c, action) },
 		}
 	}
-	steer := func(name, usage, description string, verb func(*jobs.Service, context.Context, string) (jobs.Job, error)) *cli.Command {
-		return one(name, usage, description, func(c *cli.Context, p *parts, id string) error { return a.steerJob(c, p, id, verb) })
-	}
 	files := one("files", "list the files of a job with what became of each", "", a.runJobsFiles)
 	files.Flags = filesFlags()
 	files.UsageText = "offload jobs files 01KB3Q7W5T --outcome failed --outcome set_aside\noffload jobs files 01KB3Q7W5T --source kept --json"
-	return &cli.Command{
+	all := &cli.Command{
 		Name: "jobs", Usage: "look at jobs and steer them",
 		Description: "An ID may be shortened to its first characters, at least 6, as long as they are unique.",
 		Subcommands: []*cli.Command{
@@ -52,13 +49,12 @@ func (a *app) newJobs() *cli.Command {
 			one("watch", "follow a job until it ends or waits", "Shows the job's progress. The exit status is that of the job. Ctrl-C ends the watching, not the job.", a.runJobsWatch),
 			files,
 			a.newJobsSet(),
-			steer("pause", "stop a job after the files that have begun", "", (*jobs.Service).Pause),
-			steer("resume", "go on with a paused or waiting job", "", (*jobs.Service).Resume),
-			steer("cancel", "end a job for good; what was moved stays moved", "", (*jobs.Service).Cancel),
-			steer("retry", "do the failed files of an ended job again", "", (*jobs.Service).Retry),
-			one("remove", "forget an ended job; no file is touched", "", a.runJobsRemove),
 		},
 	}
+	for _, v := range jobVerbs() {
+		all.Subcommands = append(all.Subcommands, a.newJobsVerb(v))
+	}
+	return all
 }
 
 // checkID refuses what can't be the ID of a job or the beginning of one. IDs are ULIDs.
@@ -256,33 +252,6 @@ func (a *app) runJobsSet(c *cli.Context, p *parts, id, bandwidth string) error {
 		return writeJSON(a.out, job)
 	}
 	fmt.Fprintf(a.out, "%s bandwidth: %s\n", job.ID, bandwidthWords(job.BwLimit))
-	return nil
-}
-
-func (a *app) steerJob(c *cli.Context, p *parts, id string, verb func(*jobs.Service, context.Context, string) (jobs.Job, error)) error {
-	job, err := verb(p.jobs, c.Context, id)
-	if err != nil {
-		return err
-	}
-	if c.Bool("json") {
-		return writeJSON(a.out, job)
-	}
-	fmt.Fprintf(a.out, "%s %s\n", job.ID, stateWords(job))
-	return nil
-}
-
-func (a *app) runJobsRemove(c *cli.Context, p *parts, id string) error {
-	job, err := p.jobs.Get(c.Context, id)
-	if err != nil {
-		return err
-	}
-	if err := p.jobs.Remove(c.Context, job.ID); err != nil {
-		return err
-	}
-	if c.Bool("json") {
-		return writeJSON(a.out, map[string]any{"id": job.ID, "removed": true})
-	}
-	fmt.Fprintf(a.out, "%s removed; no file was touched\n", job.ID)
 	return nil
 }
 

@@ -46,7 +46,8 @@ func open(ctx context.Context, cfg configs.Config, log *slog.Logger) (*parts, er
 	if p.ledger, err = quota.New(p.store.Client(), quotaConfig(cfg, log)); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
-	if p.jobs, err = jobs.New(jobs.Config{Store: p.store, Ledger: p.ledger, Log: log, Open: p.openPair, Bandwidth: cfg.Quota.BwLimit}); err != nil {
+	if p.jobs, err = jobs.New(jobs.Config{Store: p.store, Ledger: p.ledger, Log: log, Open: p.openPair, Bandwidth: cfg.Quota.BwLimit,
+		Transfers: fileLimits(cfg), Version: buildVersion()}); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
