@@ -332,3 +332,28 @@ func TestLimitOfFilesHoldsUpNoOtherJob(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A worker whose files only wait for permits that others hold is drained at once.
+func TestDrainOfAWorkerThatWaitsForPermits(t *testing.T) {
+	w := newWorld(t, "")
+	c := cloudWorld(w)
+	c.Delay = time.Hour
+	w.limitFiles(FilesOfAccount("default"), 1)
+	pool, _ := w.pool(c, 2, WorkerOptions{Batches: 1, Grace: 100 * time.Millisecond})
+	w.tree(80, 100)
+	w.enqueue(w.order(transfer.DeleteNever))
+	var idle *Service // has a batch, and no file under way
+	until(t, "one has the permit, both have a batch", func() bool {
+		a, _ := w.workerOf(pool[0])
+		b, _ := w.workerOf(pool[1])
+		idle = pool[0]
+		if a.Files > 0 {
+			idle = pool[1]
+		}
+		return a.Busy > 0 && b.Busy > 0 && a.Files+b.Files == 1
+	})
+	if err := w.svc.Drain(t.Context(), idle.self); err != nil {
+		t.Fatal(err)
+	}
+	w.inState(idle, WorkerDrained)
+}
