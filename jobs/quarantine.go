@@ -16,7 +16,7 @@ import (
 // When an entry is held for what kills its workers, see docs/state-machine.md.
 const (
 	maxKills   = 3                // deaths with a batch before one of its entries may be quarantined
-	maxUnitEnd = 5                // deaths with a scan or a finish, without progress between them, before the job fails
+	maxUnitEnd = 8                // deaths with a scan or a finish, without progress between them, before the job fails
 	maxOthers  = 5                // bounds by how many deaths that a unit had no part in more is asked for
 	inCompany  = 2                // so many more deaths are asked for where the entry wasn't alone in its process
 	aloneWait  = 10 * time.Second // how long an entry waits to be alone in its process
@@ -48,13 +48,10 @@ func parseCrashes(text string) []crash {
 	return all
 }
 
-// strangers is how many processes have died since the first of the crashes, but with other units of the job alone. Where
-// something else ends processes, more is asked for before an entry is held for the cause.
+// strangers is how many processes have died, but with other units of the job alone, of deaths that no entry explains.
+// Where something else ends processes, more is asked for before an entry is held for the cause.
 func strangers(crashes []crash, deaths int64) int {
-	if len(crashes) == 0 {
-		return 0
-	}
-	return int(min(max(deaths-crashes[0].death+1-int64(len(crashes)), 0), maxOthers))
+	return int(min(max(deaths-int64(len(crashes)), 0), maxOthers))
 }
 
 // suspicion is how the entries of a batch were worked on by the claims that ended in a crash: by index, then by fence.

@@ -83,7 +83,7 @@ type hold struct {
 	former            []string // fences of claims before it, the last few
 	tail              *tail    // one for all copies of the hold
 	crashes           string   // deaths of workers with this unit, see lua/audit.lua; "" for none
-	deaths            int64    // of workers with any unit of the job
+	deaths            int64    // of workers with any unit of the job, but for those that a file explains
 }
 
 // tail is the end of what a claim has recorded. Records of one claim are written one after the other.

@@ -1,7 +1,7 @@
 -- audit takes units back from workers that are gone, and says which tasks to send (again).
 -- It counts who died with what: see docs/state-machine.md, "Files that end their worker".
--- KEYS: 11 crashes (hash): unit -> "fence:death fence:death"; '#' -> processes that died; '@' worker -> which of those it
---       was; unit '~' -> how far the job was (of scan and finish); unit '/' index -> see begin
+-- KEYS: 11 crashes (hash): unit -> "fence:death fence:death"; '#' -> processes that died; '=' -> how many of those are
+--       explained; '@' worker -> which of them it was; unit '~' -> how far the job was (of scan and finish); unit '/' index -> see begin
 -- ARGV: 1 ms after which a unit that was sent but not claimed is sent again, 2 number of workers known to be dead; then
 --       those; then workers known to live
 -- Result: {state, reason, until, queue, bytes that would let something go on ('' for none), owner, owner_until,

@@ -2,8 +2,8 @@
 -- ARGV: 1 unit, '' for the first, 2 attempt of the task where a unit is given, 3 worker, 4 lease in ms,
 --       5 queue that the job must be in where none is given, 6 version of the worker, 7 a mark that no other claim has
 -- KEYS: 11 crashes (hash), see audit
--- Result: {fence, state, unit, fences of the last claims, deaths with this unit as "fence:death ...", deaths in all};
---         fence '' where the task is out of date, the job doesn't run, has nothing to claim or needs a newer worker
+-- Result: {fence, state, unit, fences of the last claims, deaths with this unit as "fence:death ...", deaths in all that no
+--         file explains}; fence '' where the task is out of date, the job doesn't run, has nothing to claim or needs a newer worker
 local state, unit = field('state'), ARGV[1]
 local none = {'', state, unit, '', '', '0'}
 if not runs(state) or (tonumber(field('version')) or 1) > tonumber(ARGV[6]) then return none end
@@ -46,4 +46,5 @@ redis.call('HSET', att, unit .. ':claims', claims)
 redis.call('ZADD', lease, num(now + tonumber(ARGV[4])), unit)
 redis.call('HSET', holder, unit, ARGV[3])
 if field('too_new') ~= '' then redis.call('HDEL', job, 'too_new') end
-return {fence, state, unit, former, redis.call('HGET', KEYS[11], unit) or '', redis.call('HGET', KEYS[11], '#') or '0'}
+local died = redis.call('HMGET', KEYS[11], unit, '#', '=')
+return {fence, state, unit, former, died[1] or '', num(tonumber(died[2] or '0') - tonumber(died[3] or '0'))}
