@@ -1,12 +1,17 @@
 package jobs
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"offload/transfer"
 )
 
 // What is stored as a time, and compared with now, is on the store's clock: no process's own clock becomes a number of
@@ -55,6 +60,40 @@ func TestTimesAreOnTheStoresClock(t *testing.T) {
 		}
 		if got, err := s.times.passed(ctx, "offload:times", 5, 0); err != nil || len(got) != 1 || got[0] != "past" {
 			t.Errorf("passed: %v, %v; what is long past must be gone", got, err)
+		}
+	})
+}
+
+// The queue's own leases are on the workers' clocks: to one that is ahead all others' look as if they had run out, and it
+// sends their tasks again. That does nothing twice.
+func TestTasksThatLookLostToAWrongClockDoNothingTwice(t *testing.T) {
+	eachStore(t, func(t *testing.T, w *world) {
+		w.tree(60, 20_000)
+		want := files(t, w.src)
+		w.worker(w.svc, WorkerOptions{Batches: 4, Transfers: 2})
+		j := w.enqueue(slow(w.order(transfer.DeleteVerified), "400k"))
+		until(t, "some of it is copied", func() bool { return w.reach(j.ID, Queued, Scanning, Transferring, Completed).Files.Copied > 5 })
+		ctx, c := t.Context(), w.store.Client()
+		held, err := c.ZRange(ctx, "asynq:{normal}:lease", 0, -1).Result()
+		if err != nil || len(held) == 0 {
+			t.Fatalf("the queue's leases: %v, %v", held, err)
+		}
+		for _, task := range held {
+			if err := c.ZAddXX(ctx, "asynq:{normal}:lease", redis.Z{Score: 1, Member: task}).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.worker(w.service(nil), WorkerOptions{Batches: 4, Transfers: 2}) // looks for lost tasks as it starts
+		until(t, "the tasks are sent again", func() bool {
+			left, err := c.ZCount(ctx, "asynq:{normal}:lease", "1", "1").Result()
+			return err == nil && left == 0
+		})
+		got := w.reach(j.ID, Completed, CompletedW, FailedState)
+		if got.State != Completed || got.Files.Copied != 60 || got.Files.Deleted != 60 || !maps.Equal(files(t, w.dst), want) {
+			t.Errorf("%s, %+v: %s", got.State, got.Files, got.Error)
+		}
+		if got.Bytes.Copied != 60*20_000 {
+			t.Errorf("%d bytes were copied, want each file once", got.Bytes.Copied)
 		}
 	})
 }

@@ -13,6 +13,11 @@
 // transfer.ErrFenced when a renewal is refused, and leaseMargin (3 s) before the lease ends when renewals don't come
 // through. The lease is our own: asynq's takes one to two minutes to notice that a worker is gone.
 //
+// # Deaths
+//
+// A batch that workers died with is done with more care, and a file that they seem to die of is set apart; see quarantine.go
+// and docs/state-machine.md. A batch that nobody died with costs no call more for it.
+//
 // # Queue
 //
 // asynq is fed a window of tasks per job; the rest waits in the job's own keys. Waiting and pausing hold no task and no
