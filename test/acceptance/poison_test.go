@@ -145,11 +145,11 @@ func (c *clouds) quarantineIsLifted(t *testing.T, p *pool, s *stock, id string, 
 func TestRandomKillsQuarantineNothing(t *testing.T) {
 	t.Parallel()
 	seed := seeded(t)
-	n, pause := 700, 300*time.Millisecond
+	n, pause, latency := 700, 300*time.Millisecond, 60*time.Millisecond
 	if full() { // long enough between two kills that suspects are tried
-		n, pause = 3000, 3*time.Second
+		n, pause, latency = 2000, time.Second, 250*time.Millisecond
 	}
-	c := newClouds(t, cloudtest.Options{Latency: evenly(60 * time.Millisecond)})
+	c := newClouds(t, cloudtest.Options{Latency: evenly(latency)})
 	s := newStock(c)
 	for i := range n {
 		s.put(fmt.Sprintf("Documents/folder %02d/file %03d.txt", i%10, i), 100+(i*977)%4000)
