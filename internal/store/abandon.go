@@ -13,13 +13,16 @@ func (s *Store) Abandon() { s.abandon() }
 
 // mortal makes the calls of a client end when the store is abandoned. Closing the client instead would make asynq panic,
 // which reads from a subscription of it.
-func mortal(c redis.UniversalClient, abandoned context.Context) redis.UniversalClient {
-	c.AddHook(mortalHook{abandoned})
+func mortal(c redis.UniversalClient, bind binder) redis.UniversalClient {
+	c.AddHook(mortalHook{bind})
 	return c
 }
 
+// binder returns a context that ends with another one, and when a store is abandoned. The function frees it.
+type binder func(context.Context) (context.Context, func())
+
 // mortalHook implements redis.Hook.
-type mortalHook struct{ abandoned context.Context }
+type mortalHook struct{ bind binder }
 
 // DialHook implements redis.Hook.
 func (h mortalHook) DialHook(next redis.DialHook) redis.DialHook {
@@ -44,15 +47,18 @@ func (h mortalHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 	}
 }
 
-// bind returns a context that ends with ctx, and when the store is abandoned.
-func (h mortalHook) bind(ctx context.Context) (context.Context, func()) {
-	if ctx.Done() == nil { // of asynq, mostly
-		return h.abandoned, func() {}
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(h.abandoned, cancel)
-	return ctx, func() {
-		stop()
-		cancel()
-	}
+// newBinder returns a binder, and what abandons.
+func newBinder() (binder, context.CancelFunc) {
+	abandoned, abandon := context.WithCancel(context.Background())
+	return func(ctx context.Context) (context.Context, func()) {
+		if ctx.Done() == nil { // of asynq, mostly
+			return abandoned, func() {}
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		stop := context.AfterFunc(abandoned, cancel)
+		return ctx, func() {
+			stop()
+			cancel()
+		}
+	}, abandon
 }

@@ -47,7 +47,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		o.Log = slog.Default()
 	}
 	s := &Store{}
-	abandoned, abandon := context.WithCancel(context.Background())
+	bind, abandon := newBinder()
 	s.abandon = abandon
 	if o.URL != "" {
 		t, err := openURL(ctx, o.URL)
@@ -56,7 +56,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 			return nil, err
 		}
 		s.target = t
-		s.fresh = func() redis.UniversalClient { return mortal(t.open(maxRetries), abandoned) }
+		s.fresh = func() redis.UniversalClient { return mortal(t.open(maxRetries), bind) }
 	} else {
 		n, err := openNode(ctx, o)
 		if err != nil {
@@ -64,7 +64,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 			return nil, fmt.Errorf("open the embedded store in %s: %w", o.Dir, err)
 		}
 		s.node = n
-		s.fresh = func() redis.UniversalClient { return mortal(n.client(), abandoned) }
+		s.fresh = func() redis.UniversalClient { return mortal(n.client(), bind) }
 	}
 	s.shared = s.fresh()
 	s.close = sync.OnceValue(s.closeOnce)
