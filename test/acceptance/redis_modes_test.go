@@ -8,7 +8,7 @@ import (
 	"offload/internal/redistest"
 )
 
-// failing is a Redis of which one server is killed in the middle of a move.
+// failing is a Redis of which one server is killed, or hangs, in the middle of a move.
 type failing struct {
 	url  string
 	kill func()
@@ -24,6 +24,16 @@ func failingSentinel(t *testing.T) failing {
 	}}
 }
 
+// hangingSentinel is a master that hangs, and goes on when the replica has its place: what it does then is thrown away.
+func hangingSentinel(t *testing.T) failing {
+	s := redistest.StartSentinel(t, "--maxmemory-policy", "noeviction")
+	old := s.Master()
+	return failing{url: s.URL(), kill: old.Freeze, mend: func() {
+		s.Await(old)
+		old.Thaw()
+	}}
+}
+
 func failingCluster(t *testing.T) failing {
 	c := redistest.StartCluster(t, "--maxmemory-policy", "noeviction")
 	return failing{url: c.URL(), kill: c.Masters[0].Kill, mend: func() {
@@ -36,7 +46,9 @@ func failingCluster(t *testing.T) failing {
 // outcome, and the quota has all that was read.
 func TestAMasterFailsInTheMiddleOfAMove(t *testing.T) {
 	t.Parallel()
-	for name, begin := range map[string]func(*testing.T) failing{"sentinel": failingSentinel, "cluster": failingCluster} {
+	for name, begin := range map[string]func(*testing.T) failing{
+		"sentinel": failingSentinel, "sentinel, hung": hangingSentinel, "cluster": failingCluster,
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, smallFiles(t, 300))
