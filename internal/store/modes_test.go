@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +51,30 @@ func TestReplicated(t *testing.T) {
 		if took := time.Since(begun); took > atMost {
 			t.Errorf("question %d took %s", i, took)
 		}
+	}
+}
+
+// A master that hung and goes on when another one has its place isn't used any more, not even by those who were just
+// connecting to it: what they wrote would be thrown away.
+func TestAFormerMasterIsNotUsed(t *testing.T) {
+	t.Parallel()
+	redis := redistest.StartSentinel(t)
+	old := redis.Master()
+	s := openAt(t, redis.URL())
+	old.Freeze()
+	ended := make(chan error, 8)
+	for i := range cap(ended) {
+		go func() { ended <- s.Client().Set(t.Context(), fmt.Sprint("k", i), "v", 0).Err() }()
+	}
+	redis.Await(old)
+	old.Thaw()
+	for range cap(ended) {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+	if n, err := openAt(t, redis.Master().URL()).Client().DBSize(t.Context()).Result(); err != nil || n != int64(cap(ended)) {
+		t.Errorf("the new master has %d keys, %v; want %d", n, err, cap(ended))
 	}
 }
 

@@ -211,6 +211,7 @@ func (m *manyHosts) asSentinel() (*target, error) {
 		return nil, err
 	}
 	o.Addrs = m.addrs("26379")
+	o.Dialer = confirmed(o.Dialer, o)
 	return &target{name: m.name, sentinel: true, open: func(retries int) redis.UniversalClient {
 		c := *o
 		c.MaxRetries = retries
