@@ -246,7 +246,7 @@ type keeper struct {
 	fs.Fs
 	chunk int64
 	sent  func(part transfer.Part) error // called before each chunk is taken; an error of it breaks the upload
-	lose  func()                         // called at the commit
+	stays bool                           // an upload stays known after its commit
 
 	mu       sync.Mutex
 	sessions map[string][]byte
@@ -315,12 +315,11 @@ func (k *keeper) PutPart(ctx context.Context, in io.Reader, info fs.ObjectInfo, 
 			return nil, err
 		}
 	}
-	if k.lose != nil {
-		k.lose()
-	}
 	k.mu.Lock()
 	content := k.sessions[p.ID]
-	delete(k.sessions, p.ID)
+	if !k.stays {
+		delete(k.sessions, p.ID)
+	}
 	k.mu.Unlock()
 	return k.Fs.Put(ctx, bytes.NewReader(content), info)
 }

@@ -66,7 +66,14 @@ func TestUploadGoesOnInAnotherProcess(t *testing.T) {
 // A process that was killed has recorded less than the destination holds: that isn't sent again, but it is hashed.
 func TestUploadGoesOnAfterAKill(t *testing.T) {
 	b, k := newUpload(t)
+	b.j.Fail = func(_ int, o transfer.Outcome) error {
+		if partOffset(t, o.Part) > 1<<20 {
+			return errors.New("the store is away")
+		}
+		return nil
+	}
 	b.stopAfter(k, 5<<20, transfer.ErrFenced) // as a process that has no time to record anything
+	b.j.Fail = nil
 	if at := partOffset(t, b.j.Done()[0].Part); at != 1<<20 || len(k.sessions["session1"]) != 5<<20 {
 		t.Fatalf("%d bytes are recorded, %d held", at, len(k.sessions["session1"]))
 	}
@@ -106,6 +113,7 @@ func TestUploadBeginsAnew(t *testing.T) {
 		}},
 		"it holds something else": {ranges: true, spoil: func(_ *bigJob, k *keeper, _ *transfer.Outcome) {
 			k.sessions["session1"][77] ^= 1
+			k.stays = true // and would be gone on with time and again
 		}},
 		"the file has changed":  {spoil: func(b *bigJob, _ *keeper, _ *transfer.Outcome) { b.src.change(someBytes(upSize, 5)) }},
 		"the record is cut off": {spoil: func(_ *bigJob, _ *keeper, o *transfer.Outcome) { o.Part = o.Part[:len(o.Part)/2] }},
@@ -160,13 +168,23 @@ func (p *parted) content0() []byte {
 // A worker whose batch was taken over records nothing more and deletes nothing.
 func TestFencedUploadEnds(t *testing.T) {
 	b, k := newUpload(t)
-	b.stopAfter(k, 5<<20, transfer.ErrFenced)
-	o := b.j.Done()[0]
-	if o.Result != transfer.Pending || b.src.gone() {
-		t.Errorf("outcome %+v", o)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	recorded := -1
+	k.sent = func(p transfer.Part) error {
+		if p.Offset < 5<<20 {
+			return nil
+		}
+		recorded = b.j.Records(0)
+		cancel(transfer.ErrFenced)
+		return context.Cause(ctx)
 	}
-	if at := partOffset(t, o.Part); at > 4<<20 {
-		t.Errorf("byte %d was recorded after the work was taken over", at)
+	_, err := b.pair().RunBatch(ctx, transfer.Batch{Entries: []transfer.Entry{b.entry}}, b.env())
+	if o := b.j.Done()[0]; !errors.Is(err, transfer.ErrFenced) || o.Result != transfer.Pending || b.src.gone() {
+		t.Errorf("outcome %+v, error %v", o, err)
+	}
+	if n := b.j.Records(0); recorded < 1 || n != recorded {
+		t.Errorf("%d records when the work was taken over, %d in the end", recorded, n)
 	}
 }
 
