@@ -165,7 +165,9 @@ func (m *mender) whole() error {
 			m.distrust()
 			return sourceErr("read source file", err)
 		}
-		return nil
+		if m.what.mark.etag != "" {
+			return nil
+		}
 	}
 	t, want := splitHash(m.what.mark.hash)
 	if got := m.what.sums.Sums()[t]; want == "" || got != want {
@@ -181,11 +183,12 @@ func (w *work) newSumsFor(src fs.Object, m mark) (*sums, error) {
 	if !w.mayResume(src, m) {
 		return newSums(w.r.types, nil)
 	}
+	var own hash.Hash
 	if p, ok := src.(PartReader); ok {
-		return newSums(w.r.types, p.Checksum())
+		own = p.Checksum()
 	}
 	t, _ := splitHash(m.hash)
-	return newSums(append([]rhash.Type{t}, w.r.types...), nil)
+	return newSums(append([]rhash.Type{t}, w.r.types...), own)
 }
 
 // stream is the open body of a source file; another one takes its place where it breaks.

@@ -188,3 +188,27 @@ func shifted(r *http.Request) {
 		r.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", from+1, to))
 	}
 }
+
+// Dropbox has forgotten the upload when somebody goes on with it: the file is sent from its beginning, and proved.
+func TestLargeFileBeginsAnewWhereDropboxForgot(t *testing.T) {
+	t.Parallel()
+	const size = 80 << 20
+	c, s, appended := newLarge(t, size, 60<<20)
+	order := []string{"run", "icloud:Documents", "dropbox:Backup/Documents", "--delete-source", "verified"}
+	piece := appended(2)
+	p := start(t, "offload to be killed", c.command(order...))
+	c.atWork(t, piece)
+	p.kill()
+	c.dropbox.ExpireSessions()
+	c.run(0, order...)
+	s.moved(t)
+	if j := c.only(); j.State != "completed" || j.Bytes.Copied != size || j.Bytes.Wasted == 0 {
+		t.Errorf("the job is %+v", j)
+	}
+	if n := c.dropbox.SessionsStarted(); n < 2 {
+		t.Errorf("%d uploads were begun", n)
+	}
+	if used, got := c.quota().Used, c.served(); used < got {
+		t.Errorf("%d bytes are counted, iCloud has handed out %d", used, got)
+	}
+}
