@@ -35,4 +35,19 @@
 //
 // A job's --bwlimit and the fleet's limit hold over all workers: each process takes slices of a tenth of a second from a
 // bucket in the store, see lua/fleet/pace.lua. Without the store each process keeps to the limit alone.
+//
+// # Files at once
+//
+// How many files all processes together move from and to a remote, or for an account, is limited by permits, which each
+// process leases in bulk, see permits and lua/fleet/permit.lua. What is leased never comes to more than the limit, shares
+// are fair, and a lease ends as a unit's does: the share of a killed process is free after 15 seconds. A process that was
+// frozen for longer than its leases last begins nothing on what it held, and its files in flight are cut with their units
+// as soon as it goes on. Limits hold loosely in two cases: files that are under way when a limit is lowered may end, and a
+// store that has lost its last second may lease for a while what is leased already.
+//
+// # Workers
+//
+// A worker of the pool reports itself each beat. Drain asks it to take nothing new: each time it works at the queue is a
+// shift with a server of its own, which ends; files that have begun end without a grace, the rest of their batches is
+// handed back, and a task that was taken in that moment goes back as it is.
 package jobs

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"offload/transfer"
 )
 
@@ -419,6 +421,7 @@ func TestPermitsEndWithTheirLease(t *testing.T) {
 		defer p.mu.Unlock()
 		return !p.sets["remote/x"].fresh(time.Now())
 	})
+	free() // though there is room in what was granted, nothing may begin
 	stop := make(chan struct{})
 	waits := make(chan error, 1)
 	go func() {
@@ -434,7 +437,6 @@ func TestPermitsEndWithTheirLease(t *testing.T) {
 	if err := <-waits; !errors.Is(err, transfer.ErrStop) {
 		t.Errorf("the file that waited: %v, want ErrStop", err)
 	}
-	free()
 	store.left.Store(1 << 40)
 	free, err = p.take(t.Context(), "remote/x", nil)
 	if err != nil {
@@ -498,5 +500,91 @@ func TestSubjectsOfAJob(t *testing.T) {
 		if got := permitSubjects(Order{Source: c.source, Dest: c.dest, Account: "anna"}); got != c.want {
 			t.Errorf("%s to %s: %s, want %s", c.source, c.dest, got, c.want)
 		}
+	}
+}
+
+// lag is a store whose answers come late, or not at all, when a test says so.
+type lag struct {
+	client redis.UniversalClient
+	hold   atomic.Pointer[chan error] // what the next call answers is held until this tells what becomes of it
+	held   chan struct{}              // a call has been carried out, and its answer is held
+}
+
+func newLag(s Store) *lag {
+	l := &lag{held: make(chan struct{}, 1)}
+	l.client, _ = s.MakeRedisClient().(redis.UniversalClient)
+	l.client.AddHook(l)
+	return l
+}
+
+// DialHook implements redis.Hook.
+func (l *lag) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+// ProcessHook implements redis.Hook.
+func (l *lag) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if hold := l.hold.Load(); hold != nil && err == nil {
+			l.held <- struct{}{}
+			if err = <-*hold; err != nil {
+				cmd.SetErr(err)
+			}
+		}
+		return err
+	}
+}
+
+// ProcessPipelineHook implements redis.Hook.
+func (l *lag) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// While the store is asked, and when its answer got lost, no more files begin than it was told: it may have given the rest
+// of what was granted before to others.
+func TestNothingBeginsOnWhatMayHaveBeenGivenBack(t *testing.T) {
+	for name, answer := range map[string]error{"the answer comes": nil, "the answer is lost": errDead} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "")
+			w.limitFiles("remote/x", 5)
+			store := newLag(w.store)
+			defer store.client.Close()
+			p := w.svc.newPermits("p")
+			p.client = store.client
+			s := &permitSet{name: "remote/x"}
+			p.sets["remote/x"] = s
+			begin := func() bool {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				return s.may(time.Now())
+			}
+			for range 5 {
+				s.waiting = append(s.waiting, make(chan struct{}))
+			}
+			if err := p.ask(t.Context(), s); err != nil || s.busy != 5 || begin() {
+				t.Fatalf("%d files begun of 5, %v", s.busy, err)
+			}
+			for range 3 {
+				p.free(s)
+			}
+			hold := make(chan error)
+			store.hold.Store(&hold)
+			asked := make(chan error, 1)
+			go func() { asked <- p.ask(t.Context(), s) }() // two are under way, and no more are wanted
+			<-store.held
+			if begin() {
+				t.Error("a file began while the store was asked")
+			}
+			store.hold.Store(nil)
+			hold <- answer
+			if err := <-asked; !errors.Is(err, answer) {
+				t.Fatal(err)
+			}
+			if begin() {
+				t.Error("a file began on a permit that was given back")
+			}
+			if err := p.ask(t.Context(), s); err != nil || s.files != 2 {
+				t.Errorf("%d files, %v", s.files, err)
+			}
+		})
 	}
 }

@@ -308,6 +308,28 @@ func TestFleetKeepsToALimitOfFiles(t *testing.T) {
 	})
 }
 
+// A process that runs one job in the foreground keeps to the limits, too.
+func TestForegroundKeepsToALimitOfFiles(t *testing.T) {
+	w := newWorld(t, "")
+	c := cloudWorld(w)
+	c.Delay = 50 * time.Millisecond
+	w.limitFiles(FilesOfAccount("default"), 2)
+	w.tree(30, 100)
+	j, err := w.svc.EnqueueForeground(t.Context(), w.order(transfer.DeleteNever))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.svc.RunWorker(t.Context(), t.Context(), WorkerOptions{Job: j.ID}); err != nil {
+		t.Fatal(err)
+	}
+	if j = w.reach(j.ID, Completed); c.MostAtOnce() != 2 {
+		t.Errorf("%d downloads at once, want 2", c.MostAtOnce())
+	}
+	if left := w.store.Client().Exists(t.Context(), keyPermits).Val(); left != 0 {
+		t.Error("the process ended and didn't give its permits back")
+	}
+}
+
 // Files that wait for a permit don't keep another job of the same workers waiting.
 func TestLimitOfFilesHoldsUpNoOtherJob(t *testing.T) {
 	w := newWorld(t, "")
@@ -356,4 +378,32 @@ func TestDrainOfAWorkerThatWaitsForPermits(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.inState(idle, WorkerDrained)
+}
+
+// A task that is taken in the moment of a drain goes back into the queue as it is, for others to take soon.
+func TestTaskTakenInTheMomentOfADrainGoesBack(t *testing.T) {
+	eachStore(t, func(t *testing.T, w *world) {
+		w.tree(3, 100)
+		k := &worker{s: w.service(nil), opt: WorkerOptions{Batches: 2}, name: "late", log: w.log, stopping: make(chan struct{})}
+		k.pairs = newPairs(k.s, 0)
+		sh, err := k.begin(context.Background(), poolQueues(jobVersion))
+		if err != nil {
+			t.Fatal(err)
+		}
+		close(sh.over)
+		j := w.enqueue(w.order(transfer.DeleteNever))
+		retry := "asynq:{" + string(Normal) + "}:retry"
+		until(t, "the task was taken and put back", func() bool { return w.store.Client().ZCard(t.Context(), retry).Val() > 0 })
+		sh.srv.Stop()
+		sh.srv.Shutdown()
+		if j, err := w.svc.Get(t.Context(), j.ID); err != nil || j.State != Queued {
+			t.Fatalf("the drained worker has begun it: %s, %v", j.State, err)
+		}
+		w.worker(w.svc, WorkerOptions{})
+		began := time.Now()
+		w.reach(j.ID, Completed)
+		if took := time.Since(began); took > 4*time.Second {
+			t.Errorf("another worker took it after %v", took)
+		}
+	})
 }

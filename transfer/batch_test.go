@@ -396,6 +396,20 @@ func TestStopAndFence(t *testing.T) {
 			t.Errorf("report %+v, error %v, outcome %+v", rep, err, w.outcome("a"))
 		}
 	})
+	t.Run("stopped while it waits for a slot", func(t *testing.T) {
+		w, begun, env := make3(), 0, transfer.Env{}
+		env = w.env()
+		env.Admit = func(ctx context.Context) (func(bool), error) {
+			if begun++; begun > 1 {
+				return nil, transfer.ErrStop
+			}
+			return func(bool) {}, nil
+		}
+		rep, err := w.pair.RunBatch(context.Background(), w.batch(), env)
+		if err != nil || rep.Pending != 2 || w.outcome("a").Source != transfer.Deleted {
+			t.Errorf("what had begun was cut: report %+v, error %v, outcome %+v", rep, err, w.outcome("a"))
+		}
+	})
 	t.Run("fenced", func(t *testing.T) {
 		w := make3()
 		w.journal.Fail = func(int, transfer.Outcome) error { return transfer.ErrFenced }
