@@ -15,7 +15,7 @@ RCLONE    := github.com/rclone/rclone@v1.76.0
 VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test lint unit acceptance bench fuzz tools redis clean
+.PHONY: build demo test lint unit acceptance chaos bench fuzz tools redis clean
 
 build: ## bin/offload
 	$(GO) build -ldflags '$(LDFLAGS)' -o bin/offload ./cmd/offload
@@ -37,6 +37,9 @@ lint: ## formatting, vet, staticcheck (staticcheck.conf says what and why)
 
 acceptance: tools redis ## the long form: all of GOROOT/src and a 1 GiB file
 	OFFLOAD_ACCEPTANCE=1 OFFLOAD_FULL=1 $(GO) test -v -count=1 -timeout 120m ./test/acceptance
+
+chaos: redis ## three workers for ten minutes, while everything around them dies, freezes or can't be reached
+	OFFLOAD_ACCEPTANCE=1 OFFLOAD_CHAOS=$${OFFLOAD_CHAOS:-10m} $(GO) test -v -count=1 -timeout 60m -run '^TestChaos$$' ./test/acceptance
 
 bench: tools redis ## benchmarks of the packages, then the program beside rclone move on the same remotes
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./configs/... ./jobs/... ./quota/... ./transfer/... ./internal/...

@@ -58,7 +58,7 @@ func (c *chaos) pick(fits func(*member) bool) *member {
 	return fit[c.rnd.IntN(len(fit))]
 }
 
-// hampered counts the workers that can't work now.
+// hampered counts the workers that can't work now. Where two of them can't, the third is let alone.
 func (c *chaos) hampered() (n int) {
 	for _, m := range c.members {
 		if m.frozen || m.cut || !m.up() {
@@ -113,7 +113,7 @@ func (c *chaos) finish(all bool) {
 
 func killWorker(c *chaos, d *deed) bool {
 	m := c.pick(func(m *member) bool { return m.up() && !m.frozen })
-	if m == nil {
+	if m == nil || c.hampered() > 1 {
 		return false
 	}
 	m.expect = true
@@ -151,7 +151,7 @@ func freezeWorker(c *chaos, d *deed) bool {
 
 func stopWorker(c *chaos, d *deed) bool {
 	m := c.pick(func(m *member) bool { return m.up() && !m.frozen })
-	if m == nil || m.proc.cmd.Process.Signal(syscall.SIGTERM) != nil {
+	if m == nil || c.hampered() > 1 || m.proc.cmd.Process.Signal(syscall.SIGTERM) != nil {
 		return false
 	}
 	m.told = time.Now()

@@ -107,7 +107,7 @@ func lasting() []*regexp.Regexp {
 		regexp.MustCompile(`^offload:\{q:[^}]*\}:`),
 		regexp.MustCompile(`^offload:fleet:`),
 		regexp.MustCompile(`^offload:\{fair:[a-z]+\}:`), // whose turn it was; a job leaves with the next turn that comes to nothing
-		regexp.MustCompile(`^asynq:(queues|servers|workers|cancel)$`),
+		regexp.MustCompile(`^asynq:(queues|servers|workers|cancel)($|:\{)`),
 		regexp.MustCompile(`^asynq:\{[a-z]+\}:(processed|failed)`),
 	}
 }
@@ -141,17 +141,20 @@ func (c *chaos) removeAll(before []string) (left []string) {
 
 // taskKey finds the keys of the queue that stand for tasks under way.
 func taskKey() *regexp.Regexp {
-	return regexp.MustCompile(`^asynq:\{([a-z]+)\}:(t:(.*)|active|lease)$`)
+	return regexp.MustCompile(`^asynq:\{([a-z]+)\}:(t:(.*)|active|lease|retry)$`)
 }
 
-// takenBack tells whether the queue will take a task back by itself: it has a lease that ends.
+// takenBack tells whether the queue will come back to a task by itself: it is to be tried again, or has a lease that ends.
 func (c *chaos) takenBack(key string) bool {
 	m := taskKey().FindStringSubmatch(key)
 	if m == nil || m[3] == "" {
 		return m != nil
 	}
-	until, err := c.store.text("ZSCORE", "asynq:{"+m[1]+"}:lease", m[3])
-	return err == nil && until != ""
+	known := func(set string) bool {
+		at, err := c.store.text("ZSCORE", "asynq:{"+m[1]+"}:"+set, m[3])
+		return err == nil && at != ""
+	}
+	return known("lease") || known("retry")
 }
 
 // noneLeft demands that no process of the run is left.
@@ -170,7 +173,7 @@ func (c *chaos) table(tree, served, used int64, probes int, said map[string]int,
 	line := func(what, format string, args ...any) {
 		fmt.Fprintf(&b, "  %-36s %s\n", what, fmt.Sprintf(format, args...))
 	}
-	b.WriteString(strings.SplitN(c.events.String(), "\n", 2)[0] + "\n")
+	b.WriteString(c.told + "\n")
 	for _, d := range c.deeds {
 		line(d.name, "%d, seen to strike %d", d.begun, d.hits)
 	}

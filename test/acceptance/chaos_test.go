@@ -1,7 +1,6 @@
 package acceptance
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -63,7 +62,8 @@ type chaos struct {
 	stops     spans
 	alone     int // workers that ended by themselves
 	apart     bool
-	events    bytes.Buffer
+	events    *os.File
+	told      string // the first line of events: how to repeat the run
 	steps     int
 	tick      *time.Ticker // of the steps
 
@@ -112,10 +112,16 @@ func newChaos(t *testing.T) *chaos {
 	} else if err := os.MkdirAll(c.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	c.began = time.Now()
+	events, err := os.Create(filepath.Join(c.dir, "events.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { events.Close() })
+	c.events, c.began = events, time.Now()
 	c.tick = time.NewTicker(50 * time.Millisecond)
 	t.Cleanup(c.tick.Stop)
-	c.say("OFFLOAD_CHAOS_SEED=%d OFFLOAD_CHAOS=%s", seed, c.length)
+	c.told = fmt.Sprintf("OFFLOAD_CHAOS_SEED=%d OFFLOAD_CHAOS=%s", seed, c.length)
+	c.say("%s", c.told)
 	tool(t, "redis-server", "OFFLOAD_TEST_REDIS")
 	c.redisServer = redistest.StartServer(t, "--appendfsync", "everysec", "--maxmemory-policy", "noeviction")
 	c.clouds = newClouds(t, cloudtest.Options{Seed: seed, Bandwidth: 4 << 20,
@@ -145,7 +151,7 @@ func parsed[T any](t testing.TB, name string, parse func(string) (T, error)) T {
 
 // say notes what happens.
 func (c *chaos) say(format string, args ...any) {
-	fmt.Fprintf(&c.events, "%s %8.3f "+format+"\n", append([]any{time.Now().UTC().Format("15:04:05.000"), time.Since(c.began).Seconds()}, args...)...)
+	fmt.Fprintf(c.events, "%s %8.3f "+format+"\n", append([]any{time.Now().UTC().Format("15:04:05.000"), time.Since(c.began).Seconds()}, args...)...)
 }
 
 // weather has both clouds refuse some calls and break off some transfers, each file's download at most twice.
@@ -209,7 +215,7 @@ func (c *chaos) disturb() {
 		c.step()
 		if time.Now().After(next) {
 			c.strike()
-			next = time.Now().Add(c.between(1500*time.Millisecond, 6*time.Second))
+			next = time.Now().Add(c.between(2*time.Second, 8*time.Second))
 		}
 	}
 }
@@ -254,14 +260,16 @@ func (c *chaos) step() {
 	<-c.tick.C
 }
 
-// pace holds downloads up so that a job lasts about as long as the run.
+// pace holds downloads up so that a job lasts about as long as the run. Each waits for as long as a handful of files may
+// take: a source that is as fast as this machine would fill each worker with files between two faults.
 func (c *chaos) pace() {
 	if !c.calm.IsZero() {
 		return
 	}
 	want := float64(c.nFiles) * float64(time.Since(c.current.began)) / (0.95 * float64(c.length))
 	ahead := float64(c.dropbox.Committed()-c.committed) - want
-	c.brake.Store(int64(max(0, min(ahead*float64(20*time.Millisecond), float64(5*time.Second)))))
+	least := 6 * c.length / time.Duration(c.nFiles)
+	c.brake.Store(int64(least) + int64(max(0, min(ahead*float64(20*time.Millisecond), float64(5*time.Second)))))
 }
 
 // follow looks at the jobs, and enqueues another one where all have ended before the time.
@@ -318,13 +326,9 @@ func (c *chaos) try(args ...string) (int, string) {
 	return cmd.ProcessState.ExitCode(), strings.TrimSpace(string(out))
 }
 
-// keep writes down what was done, and where the run failed what the store holds.
+// keep removes what the run wrote down, or adds what the store holds where it failed.
 func (c *chaos) keep() {
 	t := c.t
-	if p := recover(); p != nil {
-		defer panic(p)
-	}
-	_ = os.WriteFile(filepath.Join(c.dir, "events.log"), c.events.Bytes(), 0o644) // the folder was just made
 	if !t.Failed() {
 		if os.Getenv("OFFLOAD_CHAOS_DIR") == "" {
 			_ = os.RemoveAll(c.dir)
@@ -336,7 +340,7 @@ func (c *chaos) keep() {
 	if err := os.CopyFS(redis, os.DirFS(filepath.Join(filepath.Dir(c.redisServer.Socket()), "appendonlydir"))); err != nil {
 		t.Logf("keep the append-only file: %v", err)
 	}
-	t.Logf("the workers' logs, the append-only file and what was done when lie in %s", c.dir)
+	t.Logf("%s: the workers' logs, the append-only file and what was done when lie in %s", c.told, c.dir)
 }
 
 // keys are the keys of the store, sorted.
