@@ -37,7 +37,7 @@ func (m *member) start() {
 		m.run.t.Fatal(err)
 	}
 	defer file.Close() // the child has its own
-	cmd := m.cli.command("worker")
+	cmd := m.cli.command("worker", "--transfers", strconv.Itoa(m.run.transfers()))
 	m.run.apart = apart(cmd)
 	cmd.Stdout, cmd.Stderr = file, file
 	if err := cmd.Start(); err != nil {
@@ -116,6 +116,15 @@ func (m *member) weigh() {
 
 func (m *member) file(name string) string {
 	return filepath.Join("/proc", strconv.Itoa(m.proc.cmd.Process.Pid), name)
+}
+
+// transfers is how many files a worker has in hand at once: what a fault can make it lose. In the long form that is what
+// a source as slow as this one needs, as somebody would set it who minds the traffic; in the short one the workers adapt.
+func (c *chaos) transfers() int {
+	if c.length >= fullChaos {
+		return 6
+	}
+	return 0
 }
 
 // fleet prepares the workers, each with a data folder and a way to Redis of its own.

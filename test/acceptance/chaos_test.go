@@ -175,9 +175,12 @@ func (c *chaos) weather() {
 		}
 	}})
 	c.cloud = map[string]interface{ Count() int }{
-		"downloads cut":            one(cloudtest.Fault{Endpoint: "icloud:content", Kind: cloudtest.Cut, CutAt: 0.5, Share: 0.02, Match: twice}),
-		"downloads reset":          one(cloudtest.Fault{Endpoint: "icloud:content", Kind: cloudtest.Cut, CutAt: 0.3, Reset: true, Share: 0.02, Match: twice}),
-		"uploads cut":              one(cloudtest.Fault{Endpoint: "dropbox:append_v2", Kind: cloudtest.Cut, CutAt: 0.5, Share: 0.02}),
+		"downloads cut":   one(cloudtest.Fault{Endpoint: "icloud:content", Kind: cloudtest.Cut, CutAt: 0.5, Share: 0.02, Match: twice}),
+		"downloads reset": one(cloudtest.Fault{Endpoint: "icloud:content", Kind: cloudtest.Cut, CutAt: 0.3, Reset: true, Share: 0.02, Match: twice}),
+		"uploads cut": struck{
+			c.play.Fault(cloudtest.Fault{Endpoint: "dropbox:append_v2", Kind: cloudtest.Cut, CutAt: 0.5, Share: 0.02}),
+			c.play.Fault(cloudtest.Fault{Endpoint: "dropbox:upload_session_start", Kind: cloudtest.Cut, CutAt: 0.5, Share: 0.01}),
+		},
 		"commits without answer":   one(cloudtest.Fault{Endpoint: "dropbox:finish_batch_v2", Kind: cloudtest.Lost, Share: 0.02}),
 		"deletions without answer": one(cloudtest.Fault{Endpoint: "icloud:moveItemsToTrash", Kind: cloudtest.Lost, Share: 0.02}),
 		"refused by iCloud (503)":  c.refuse(http.StatusServiceUnavailable, 0.003, icloudCalls()...),
