@@ -329,3 +329,18 @@ func TestDefaultPlaces(t *testing.T) {
 		t.Errorf("DefaultDataDir = %s", got)
 	}
 }
+
+// What the containers mount departs from the defaults only in what containers need.
+func TestContainersRunOnTheDefaults(t *testing.T) {
+	got, err := ReadFile("containers.yaml", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := got.WithDefaults("/state").Validate(); err != nil {
+		t.Fatal(err)
+	}
+	want := Config{Redis: "redis://redis:6379/0", Data: "/data", Remotes: Remotes{PassFile: "/run/secrets/config_pass"}, Log: Log{Format: "json"}}
+	if got, want := got.WithDefaults("/state"), want.WithDefaults("/state"); !reflect.DeepEqual(got, want) {
+		t.Errorf("containers.yaml gives\n%+v\nwant\n%+v", got, want)
+	}
+}

@@ -27,6 +27,7 @@ var allowed = map[string][]string{
 	"internal/archtest":  {},
 	"internal/failpoint": {},
 	"test/acceptance":    {},
+	"test/containers":    {},
 }
 
 // fences lists what only some packages may import, with the reason. A package's tests count as the package.
