@@ -47,6 +47,9 @@ func newProject(t testing.TB, d *daemon) *project {
 		}
 	})
 	p := &project{t: t, d: d, dir: t.TempDir(), play: play, sums: map[string]string{}}
+	t.Cleanup(func() { // a failed test leaves them, and a daemon whose folder is kept would start them again
+		call(context.Background(), time.Minute, func(ctx context.Context) *exec.Cmd { return p.command(ctx, "down", "--volumes", "--timeout", "1") })
+	})
 	for _, name := range []string{"docker-compose.yml", "configs/containers.yaml", "configs/redis.conf"} {
 		text, err := os.ReadFile(filepath.Join(root(t), name))
 		if err != nil {
@@ -69,7 +72,8 @@ services:
       RCLONE_HTTP_PROXY: http://host.docker.internal:%s
       RCLONE_CA_CERT: /played/ca.pem
       OFFLOAD_WORKER_BATCHES: "4"
-    volumes: ["./played:/played:ro"]
+    volumes:
+      - {type: bind, source: ./played, target: /played, read_only: true, bind: {create_host_path: false}}
 `, proxy), 0o644)
 	return p
 }
@@ -87,7 +91,7 @@ func (p *project) write(name string, text []byte, mode os.FileMode) {
 
 // tryCompose runs docker compose in the project.
 func (p *project) tryCompose(args ...string) (stdout, stderr string, status int) {
-	return call(p.t.Context(), 3*time.Minute, func(ctx context.Context) *exec.Cmd { return p.command(ctx, args...) })
+	return call(p.t.Context(), 5*time.Minute, func(ctx context.Context) *exec.Cmd { return p.command(ctx, args...) })
 }
 
 // command prepares a call of docker compose in the project.
