@@ -39,6 +39,7 @@ func (w *worker) batch(ctx context.Context, u *unit, n int64) error {
 		return w.openFailed(ctx, u, j, err)
 	}
 	defer release()
+	defer w.crowd.moves(u, o.slots)()
 	jr := newJournal(w.s, u.hold, n, b.entries, b.done, u.saw)
 	w.expect(ctx, u, jr.pendingBytes())
 	report, err := w.inPool(ctx, u, j, o, jr, func(env transfer.Env) (transfer.Report, error) {
@@ -180,6 +181,9 @@ func (w *worker) endBatch(ctx context.Context, u *unit, j Job, jr *journal, repo
 	// A claim that was granted has had its turn. What is left of the unit queues up again like all others, or it would go
 	// before them for ever.
 	back.served = j.claim.Unit == u.unit && u.served
+	if u.spared.Load() {
+		w.crowd.yields.Store(time.Now().Add(yieldTime).UnixNano())
+	}
 	_, err = w.s.scripts.giveback(ctx, u.hold, back)
 	if back.served {
 		w.s.unclaim(ctx, u.job, j.claim)

@@ -2,26 +2,35 @@ package jobs
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // processName names this process in leases and on screens: "host:space:pid:random". The second part names the set of
 // process IDs that pid belongs to (this boot, this container), so that another process of the same set can tell at
 // once that this one is gone, without waiting for its leases to end.
 func processName() string {
+	return fmt.Sprintf("%s:%s:%d:%s", hostName(), pidSpace(), os.Getpid(), rand.Text()[:8])
+}
+
+// hostName is this machine's or container's, without what separates the parts of a process's name.
+func hostName() string {
 	host, err := os.Hostname()
 	if err != nil || host == "" {
 		host = "unknown"
 	}
-	host = strings.NewReplacer(":", "_", "/", "_", "|", "_").Replace(host)
-	return fmt.Sprintf("%s:%s:%d:%s", host, pidSpace(), os.Getpid(), rand.Text()[:8])
+	return strings.NewReplacer(":", "_", "/", "_", "|", "_").Replace(host)
 }
 
-// pidSpace is "" where it can't be told.
+// pidSpace is "" where it can't be told, and where /proc is that of another set of processes.
 func pidSpace() string {
+	if self, err := os.Readlink("/proc/self"); err != nil || self != strconv.Itoa(os.Getpid()) {
+		return ""
+	}
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return ""
@@ -34,19 +43,29 @@ func pidSpace() string {
 }
 
 // knownDead tells whether the named process is surely gone. A process whose ID was given to another one since is held
-// for living; its leases end by themselves.
+// for living, and so is one of another host name: a machine that was restored from a snapshot has the boot and the
+// process IDs of its twin. Their leases end by themselves.
 func knownDead(name string) bool {
 	p := strings.Split(name, ":")
-	if len(p) != 4 || p[1] == "" || p[1] != pidSpace() {
+	if len(p) != 4 || p[0] != hostName() || p[1] == "" || p[1] != pidSpace() {
 		return false
 	}
 	pid, err := strconv.Atoi(p[2])
+	if err != nil || pid <= 0 {
+		return false
+	}
+	// The kernel is asked, not /proc, which may hide the processes of other users.
+	proc, err := os.FindProcess(pid)
 	if err != nil {
 		return false
 	}
+	defer func() { _ = proc.Release() }()
+	if err := proc.Signal(syscall.Signal(0)); errors.Is(err, os.ErrProcessDone) {
+		return true
+	}
 	raw, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
-		return os.IsNotExist(err)
+		return false
 	}
 	// "pid (name) state ...": the name may hold anything. A zombie has ended, only nobody has asked how yet.
 	_, rest, ok := strings.Cut(string(raw[strings.LastIndexByte(string(raw), ')')+1:]), " ")

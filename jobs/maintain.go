@@ -44,6 +44,9 @@ func (w *worker) maintain(ctx context.Context) {
 func (w *worker) maintainOnce(ctx context.Context, swept *time.Time) error {
 	w.pardon(ctx)
 	if w.opt.Job == "" {
+		if err := w.share(ctx); err != nil {
+			return err
+		}
 		if leads, err := w.lead(ctx); err != nil || !leads {
 			return err
 		}

@@ -10,10 +10,11 @@ import (
 	"offload/transfer"
 )
 
-// Bounds of a batch. The first ones of a job are small, so that every worker soon has something to do.
+// Bounds of a batch. The first ones of a job are small, so that every worker soon has something to do, and the others no
+// larger than that the last ones don't keep one worker busy long after the rest.
 const (
 	batchFirst = 16
-	batchFiles = 128
+	batchFiles = 32
 	batchBytes = 32 << 20
 )
 

@@ -56,16 +56,24 @@ func (s *Service) refill(ctx context.Context, lane string) error {
 	if err != nil {
 		return err
 	}
+	for range n {
+		if err := s.ticket(ctx, lane); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ticket sends a ticket that is nobody's in particular.
+func (s *Service) ticket(ctx context.Context, lane string) error {
 	body, err := json.Marshal(payload{Version: payloadVersion})
 	if err != nil {
 		return fmt.Errorf("make task: %w", err)
 	}
-	for range n {
-		_, err := s.tasks.EnqueueContext(ctx, asynq.NewTask(taskType, body), asynq.Queue(lane), asynq.MaxRetry(math.MaxInt32),
-			asynq.Timeout(taskTime))
-		if err != nil {
-			return fmt.Errorf("send a ticket of %s: %w", lane, err)
-		}
+	_, err = s.tasks.EnqueueContext(ctx, asynq.NewTask(taskType, body), asynq.Queue(lane), asynq.MaxRetry(math.MaxInt32),
+		asynq.Timeout(taskTime))
+	if err != nil {
+		return fmt.Errorf("send a ticket of %s: %w", lane, err)
 	}
 	return nil
 }

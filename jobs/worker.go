@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
 
 	"offload/transfer"
 )
@@ -33,6 +34,8 @@ type worker struct {
 	pairs    *pairs
 	permits  *permits
 	hands    hands
+	crowd    crowd
+	room     *redis.Script                 // lua/fleet/room.lua
 	over     atomic.Pointer[chan struct{}] // of the present shift
 	drains   chan bool                     // whether this worker is to take nothing new, as last heard
 	stopping chan struct{}                 // closed when nothing new may begin
@@ -53,7 +56,7 @@ func (s *Service) RunWorker(soft, hard context.Context, o WorkerOptions) error {
 	if o.Grace <= 0 {
 		o.Grace = 8 * time.Second
 	}
-	w := &worker{s: s, opt: o, name: s.self, log: s.log, permits: s.newPermits(s.self), drains: make(chan bool, 1),
+	w := &worker{s: s, opt: o, name: s.self, log: s.log, permits: s.newPermits(s.self), room: newRoom(), drains: make(chan bool, 1),
 		stopping: make(chan struct{}), places: reindexer{s: s}}
 	w.pairs = newPairs(s, o.Transfers)
 	queues := poolQueues(s.scripts.version)
@@ -154,10 +157,14 @@ func (w *worker) handle(ctx context.Context, t *asynq.Task) error {
 
 // serve does the unit that a task of the queue is good for, if there is one.
 func (w *worker) serve(ctx context.Context, queue string, p payload) error {
+	if err := w.yield(ctx, queue); err != nil {
+		return err
+	}
 	h, got, asked, err := w.claim(ctx, queue, p)
 	if err != nil || h.fence == "" {
 		return err
 	}
+	defer w.crowd.serves()()
 	if isLane(queue) {
 		if e := w.s.refill(ctx, queue); e != nil { // maintenance does so too
 			w.log.Warn("send tickets", "queue", queue, "error", e)
@@ -237,6 +244,7 @@ type unit struct {
 	halt    chan struct{}   // closed when nothing new may begin: stopped, or over
 	halted  sync.Once
 	expires atomic.Pointer[time.Time] // when the work must have stopped unless the lease is renewed
+	spared  atomic.Bool               // another worker is to go on with it after the files that have begun
 	served  bool                      // the batch was granted what the job had claimed for it
 }
 
@@ -350,6 +358,9 @@ func (u *unit) end() { u.halted.Do(func() { close(u.halt) }) }
 func (u *unit) check(ctx context.Context) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
+	}
+	if u.spared.Load() {
+		return transfer.ErrStop
 	}
 	select {
 	case <-u.halt:
