@@ -309,7 +309,7 @@ func (w *work) move(ctx context.Context, src fs.Object, m mark, fresh bool) (Out
 	if err != nil || pl.outcome.Result != Pending {
 		return pl.outcome, err
 	}
-	return w.copyTo(ctx, src, m, pl)
+	return w.copyTo(w.idles(ctx), src, m, pl)
 }
 
 // placed is where a copy goes, or the outcome where none is needed.

@@ -102,6 +102,7 @@ func (l *login) commit(ctx context.Context, e *entry) (*files.FileMetadata, erro
 	if err := c.add(e, l.commitLoop); err != nil {
 		return nil, err
 	}
+	transfer.Idle(ctx)
 	select {
 	case o := <-e.done:
 		return o.meta, o.err
