@@ -34,7 +34,7 @@ func (w *worker) batch(ctx context.Context, u *unit, n int64) error {
 	if err != nil {
 		return err
 	}
-	o, release, err := w.pairs.get(ctx, j)
+	o, release, err := w.open(ctx, u, j)
 	if err != nil {
 		return w.openFailed(ctx, u, j, err)
 	}
@@ -54,6 +54,7 @@ func (w *worker) batch(ctx context.Context, u *unit, n int64) error {
 // inPool runs work on a batch with a meter, a journal and the rest of its surroundings, and settles the quota after it.
 func (w *worker) inPool(ctx context.Context, u *unit, j Job, o *openJob, jr *journal,
 	run func(transfer.Env) (transfer.Report, error)) (transfer.Report, error) {
+	u.follow(j, o.pair)
 	m, err := w.meter(ctx, u, j, o, jr)
 	if err != nil {
 		return transfer.Report{}, err
@@ -66,7 +67,8 @@ func (w *worker) inPool(ctx context.Context, u *unit, j Job, o *openJob, jr *jou
 	}()
 	slots := w.slots(u, o)
 	report, err := run(transfer.Env{Meter: m, Journal: jr, Slots: w.gate.slots(slots), Admit: w.gate.admit(slots), Watcher: u.watch,
-		Pace: o.pace.wait, Stopped: u.check, Held: u.held, Owner: u.owner(u.fence), Former: u.formerOwners()})
+		Pace: o.pace.wait, Stopped: u.check, Stopping: u.halt, Grace: u.grace, Held: u.held, Owner: u.owner(u.fence),
+		Former: u.formerOwners()})
 	end()
 	<-renewed
 	if e := m.close(ctx); e != nil {
@@ -234,7 +236,7 @@ func (w *worker) outsideWindow(ctx context.Context, u *unit, j Job) (bool, error
 }
 
 // openFailed deals with remotes that can't be opened: a refused sign-in waits for a person, what can't get better ends
-// the job, and the rest is tried again.
+// the job, a remote that doesn't answer is waited for, and the rest is tried again.
 func (w *worker) openFailed(ctx context.Context, u *unit, j Job, err error) error {
 	if errors.Is(err, transfer.ErrNoQuota) { // no call is left to ask with: failed makes the job wait
 		return err
@@ -251,5 +253,5 @@ func (w *worker) openFailed(ctx context.Context, u *unit, j Job, err error) erro
 	if errors.As(err, &c) && c.Final {
 		return &finalError{err}
 	}
-	return err
+	return absent(ctx, j, err)
 }

@@ -220,6 +220,7 @@ func (s *Service) Progress(ctx context.Context, id string) (Progress, error) {
 		p.Moving += r.Moving
 		p.Scanned += r.Scanned
 		p.Current = append(p.Current, r.Current...)
+		p.Job.Outages = addOutage(p.Job.Outages, r.Outages...)
 	}
 	sort.Strings(p.Current)
 	p.Workers = len(workers)

@@ -108,6 +108,7 @@ type Job struct {
 	Storage      *JobStorage           `json:"storage,omitempty"` // of the source's account, where that tells and the job deletes
 	Trash        bool                  `json:"trash,omitempty"`   // the source keeps what is deleted in a trash
 	BwLimit      string                `json:"bwlimit,omitempty"` // the bandwidth that holds now, "" for no limit
+	Outages      []Outage              `json:"outages,omitempty"` // remotes that don't answer now; only in its Progress
 	Error        string                `json:"error"`
 	Created      time.Time             `json:"created"`
 	Started      *time.Time            `json:"started"`

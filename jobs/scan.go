@@ -27,11 +27,14 @@ func (w *worker) scan(ctx context.Context, u *unit) error {
 	if waits, err := w.outsideWindow(ctx, u, j); waits || err != nil {
 		return err
 	}
-	o, release, err := w.pairs.get(ctx, j)
+	o, release, err := w.open(ctx, u, j)
 	if err != nil {
 		return w.openFailed(ctx, u, j, err)
 	}
 	defer release()
+	u.follow(j, o.pair)
+	scanning, end := u.whileRunning(ctx) // a listing may be broken off: what was found is stored, and passed over by the next scan
+	defer end()
 	p := &planner{w: w, u: u, order: j.Order.Order, seen: map[[16]byte]struct{}{}, bins: map[int64]*bin{}}
 	if err := p.resume(ctx); err != nil {
 		return err
@@ -40,11 +43,11 @@ func (w *worker) scan(ctx context.Context, u *unit) error {
 	go func() {
 		defer close(measured)
 		if j.Order.Deletes() && p.count == 0 { // once batches are stored, something may have been deleted
-			_ = w.measure(ctx, u, o.pair, fieldBefore) // where no calls are left, the scan finds out too
+			_ = w.measure(scanning, u, o.pair, fieldBefore) // where no calls are left, the scan finds out too
 		}
 	}()
 	defer func() { <-measured }()
-	res, err := o.pair.Scan(ctx, transfer.ScanOptions{Ordered: j.Order.Order == transfer.OrderName}, func(c transfer.Chunk) error {
+	res, err := o.pair.Scan(scanning, transfer.ScanOptions{Ordered: j.Order.Order == transfer.OrderName, Patient: true}, func(c transfer.Chunk) error {
 		<-measured // beside the first listings; nothing may be deleted before
 		if err := u.check(ctx); err != nil {
 			return err

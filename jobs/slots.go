@@ -15,6 +15,7 @@ const (
 	slotsMax   = 64
 	slotsPaced = 128                    // between remotes that pace themselves: they hold back what is too much
 	slotsEpoch = 250 * time.Millisecond // shortest time over which a rate is measured
+	slotsTrial = 3 * slotsEpoch         // the same for a limit that is tried: files end in waves, and one more in an epoch looks like a gain
 	slotsGain  = 1.08                   // by how much more at once must be faster to be worth it
 	firstPause = 2                      // epochs of rest after a first attempt in vain, doubled with each further one
 	maxPause   = 32
@@ -140,7 +141,7 @@ func (s *slots) adapt(throttled bool) {
 		return
 	}
 	took := now.Sub(s.began)
-	if took < slotsEpoch || s.ended < s.limit {
+	if took < slotsEpoch || s.ended < s.limit || s.limit > s.base && took < slotsTrial {
 		return
 	}
 	rate := float64(s.ended) / took.Seconds()

@@ -15,6 +15,7 @@ type liveReport struct {
 	Current []string `json:"c"`
 	Moving  int64    `json:"m"` // bytes read of files that haven't ended
 	Scanned int64    `json:"s,omitempty"`
+	Outages []Outage `json:"o,omitempty"`
 }
 
 // currentShown bounds the names in a report.
@@ -29,6 +30,7 @@ type watcher struct {
 	last    int64 // read at the report before
 	lastAt  time.Time
 	rate    float64
+	outages func() []Outage // tells which remotes don't answer; nil before there are any
 }
 
 type moving struct{ read, size int64 }
@@ -77,6 +79,13 @@ func (w *watcher) found(n int64) {
 	w.scanned = n
 }
 
+// silent says whom to ask which remotes don't answer.
+func (w *watcher) silent(ask func() []Outage) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.outages = ask
+}
+
 // report tells what happens now, as JSON.
 func (w *watcher) report(now time.Time) (string, error) {
 	w.mu.Lock()
@@ -86,6 +95,9 @@ func (w *watcher) report(now time.Time) (string, error) {
 		w.last, w.lastAt = w.read, now
 	}
 	r := liveReport{At: now.UnixMilli(), Rate: w.rate, Scanned: w.scanned}
+	if w.outages != nil {
+		r.Outages = w.outages()
+	}
 	for path, m := range w.files {
 		r.Moving += m.read
 		line := path

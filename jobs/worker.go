@@ -40,6 +40,7 @@ type worker struct {
 	drains   chan bool                     // whether this worker is to take nothing new, as last heard
 	stopping chan struct{}                 // closed when nothing new may begin
 	failures failures                      // of a job in a row
+	absences absences                      // the same, of remotes that don't answer
 	gate     gate                          // between the files of all batches
 	pardons  pardons                       // units that were lost while this process lived on
 	places   reindexer                     // what this worker looks over while it leads
@@ -192,6 +193,7 @@ func (w *worker) serve(ctx context.Context, queue string, p payload) error {
 		err = w.failed(ctx, u, err)
 	} else {
 		w.failures.clear(h.job)
+		w.absences.clear(h.job)
 	}
 	if fenced || err != nil {
 		w.pardons.add(h)
@@ -351,7 +353,15 @@ func (u *unit) stop() {
 	u.end()
 }
 
-// end lets nothing new begin.
+// grace is how long files that have begun may go on after halt was closed; 0, when the worker is drained, is for ever.
+func (u *unit) grace() time.Duration {
+	if !u.stopped.Load() {
+		return 0
+	}
+	return u.w.opt.Grace
+}
+
+// end lets nothing new begin, and ends what only waits.
 func (u *unit) end() { u.halted.Do(func() { close(u.halt) }) }
 
 // check is asked before each entry.
@@ -402,9 +412,14 @@ func (w *worker) failed(ctx context.Context, u *unit, cause error) error {
 	if back, ok := w.outOfQuota(ctx, u, cause); ok { // quota never makes a job fail
 		cause = &waitError{back}
 	}
+	var gone *absentError
 	stopped := errors.As(cause, &waits) || errors.Is(cause, transfer.ErrStop) || u.check(ctx) != nil
 	n := 0
-	if !stopped {
+	switch {
+	case stopped:
+	case errors.As(cause, &gone):
+		w.waitAbsent(ctx, u, gone)
+	default:
 		n = w.failures.add(u.job)
 		w.log.Warn("a unit of work failed", "job", u.job, "unit", u.unit, "failures", n, "error", cause)
 	}
@@ -422,14 +437,7 @@ func (w *worker) failed(ctx context.Context, u *unit, cause error) error {
 		}
 	}
 	if n > 0 {
-		wait := time.NewTimer(min(time.Second<<min(n-1, 6), time.Minute))
-		defer wait.Stop()
-		select {
-		case <-ctx.Done():
-		case <-w.stopping:
-		case <-u.halt:
-		case <-wait.C:
-		}
+		u.rest(ctx, min(time.Second<<min(n-1, 6), time.Minute))
 		clean, done = context.WithTimeout(context.WithoutCancel(ctx), storeWait)
 		defer done()
 	}

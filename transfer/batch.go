@@ -53,6 +53,8 @@ type engine struct {
 	spool string // folder for files of unknown length. Defaults to the system's temporary folder.
 	probe probe
 	room  room
+
+	silences [2]silence // of source and destination
 }
 
 // run is one call of RunBatch or DeleteProved.
@@ -71,6 +73,10 @@ type run struct {
 	halt   bool   // start nothing new
 
 	allNoQuota bool // what keeps one entry from being done keeps all others
+
+	flights *flights
+	waiting func() context.Context // of one call of each: what only waits hangs on it
+	leave   func(cause error)      // ends what waits: with ErrStop, or errSilent
 }
 
 // RunBatch copies the entries of a batch that are not done, proves each copy and, where the policy is "verified" without
@@ -92,8 +98,13 @@ func copyable(_ Entry, o Outcome) bool { return !o.Final() }
 // each calls do for each entry of the batch that is open, as many at once as the slots allow.
 func (r *run) each(ctx context.Context, do func(*work, context.Context) error) (Report, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
+	mindful := r.mindStop(ctx)
+	defer mindful()
 	defer cancel(nil)
 	var wg sync.WaitGroup
+	if err := r.awaitKnown(); err != nil {
+		return r.report(), context.Cause(ctx) // the entries stay pending
+	}
 	for i := range r.batch.Entries {
 		if r.closed[i] {
 			continue
@@ -107,9 +118,9 @@ func (r *run) each(ctx context.Context, do func(*work, context.Context) error) (
 			}
 			break
 		}
-		release, err := r.env.Admit(ctx)
+		release, err := r.env.Admit(r.waiting())
 		if err != nil {
-			if !errors.Is(err, ErrStop) {
+			if !errors.Is(err, ErrStop) && (ctx.Err() != nil || r.waiting().Err() == nil) {
 				cancel(err)
 			}
 			break
@@ -130,7 +141,10 @@ func (r *run) each(ctx context.Context, do func(*work, context.Context) error) (
 				cancel(portErr("begin "+w.e.Path, err))
 				return
 			}
-			if err := do(w, ctx); err != nil {
+			ctx, cut := context.WithCancelCause(ctx)
+			defer cut(nil)
+			defer r.flights.board(w.e.Path, cut)()
+			if err := do(w, ctx); err != nil && !errors.Is(err, errCut) {
 				cancel(err)
 			}
 		})
@@ -144,6 +158,8 @@ func (r *run) each(ctx context.Context, do func(*work, context.Context) error) (
 func newRun(p *Pair, b Batch, env Env, open func(Entry, Outcome) bool) *run {
 	r := &run{p: p, env: env, batch: b, types: proofTypes(p.Dest), retry: p.engine.retry.withDefaults(),
 		closed: make([]bool, len(b.Entries))}
+	r.flights = &flights{Watcher: env.Watcher, files: map[string]*flight{}}
+	r.env.Watcher = r.flights
 	src, dst := make([]string, 0, len(b.Entries)), make([]string, 0, len(b.Entries))
 	for i, e := range b.Entries {
 		if b.Omit[i] || !open(e, r.doneAt(i)) {

@@ -14,6 +14,7 @@ const (
 	CodeEmptyRefused  = "empty_refused"     // the destination can't hold empty files
 	CodeGaveUp        = "gave_up"           // errors that looked passing didn't pass
 	CodeKilledWorker  = "killed_worker"     // each process that began it died with it
+	CodeSpoolFull     = "spool_full"        // this machine's disk had no room for a file that must be whole before it is sent
 	CodeConflictKept  = "conflict_kept"     // different content at the destination; --conflict skip
 	CodeConflictDir   = "conflict_folder"   // a folder at the destination bears the name
 	CodeDestGone      = "dest_changed"      // the copy is not at the destination any more, nor is the source
@@ -44,6 +45,7 @@ func remedies() map[string]string {
 		CodeEmptyRefused:  "Nothing is lost with an empty file; choose another destination if it matters.",
 		CodeGaveUp:        "Check the connection and retry the job.",
 		CodeKilledWorker:  "Look at the workers' logs and memory limits, then retry the job, or move the file by other means.",
+		CodeSpoolFull:     "Make room there, or set --data to a folder on a larger disk, then retry the job.",
 		CodeConflictKept:  "Use --conflict rename to keep both, or --conflict overwrite to replace it.",
 		CodeConflictDir:   "Rename the folder or the file, or use --conflict rename.",
 		CodeDestGone:      "Look in the destination's and the source's trash.",

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"time"
 
@@ -42,6 +41,9 @@ func (w *work) copyTo(ctx context.Context, src fs.Object, m mark, pl placed) (Ou
 		}
 	}
 	if err := w.r.p.checkRoom(ctx, max(src.Size(), 0)); err != nil {
+		return Outcome{}, err
+	}
+	if err := w.spoolRoom(); err != nil {
 		return Outcome{}, err
 	}
 	if err := w.findPart(ctx, src, m); err != nil {
@@ -358,7 +360,7 @@ func (w *work) upload(ctx context.Context, r io.ReadCloser, size int64, mtime ti
 	var in io.Reader = r
 	dest := w.r.p.Dest
 	if size < 0 && dest.Features().PutStream == nil {
-		f, n, err := spool(w.r.p.engine.spool, r)
+		f, n, err := w.spool(r)
 		if err != nil {
 			return nil, err
 		}
@@ -378,34 +380,6 @@ func (w *work) upload(ctx context.Context, r io.ReadCloser, size int64, mtime ti
 		return dest.Features().PutStream(ctx, in, info)
 	}
 	return dest.Put(ctx, in, info)
-}
-
-// spoolError is a failure of this machine's disk, which says nothing about the remotes.
-type spoolError struct{ err error }
-
-func (e *spoolError) Error() string { return e.err.Error() }
-func (e *spoolError) Unwrap() error { return e.err }
-
-// spool writes r to a temporary file, for destinations that must know a length before they take a file.
-func spool(dir string, r io.Reader) (*os.File, int64, error) {
-	f, err := os.CreateTemp(dir, "offload-spool-")
-	if err != nil {
-		return nil, 0, &spoolError{fmt.Errorf("make spool file: %w", err)}
-	}
-	n, err := io.Copy(f, r)
-	if err == nil {
-		_, err = f.Seek(0, io.SeekStart)
-	}
-	if err != nil {
-		dropSpool(f)
-		return nil, 0, &spoolError{fmt.Errorf("write spool file: %w", err)}
-	}
-	return f, n, nil
-}
-
-func dropSpool(f *os.File) {
-	_ = f.Close()
-	_ = os.Remove(f.Name()) // a temporary file that stays is the system's to remove
 }
 
 // readCloser reads from one and closes the other.

@@ -31,6 +31,7 @@ type drive struct {
 	deletes int // calls that delete
 
 	shared    map[string]bool                     // by path: somebody else's, and not to be read from here
+	padding   int                                 // bytes that a package's zip is longer
 	broken    bool                                // packages come as a broken zip
 	onDelete  func(transfer.Target) (bool, error) // answers, where it says so, in place of the drive
 	listTrash error
@@ -204,6 +205,7 @@ func (o *driveObject) Open(ctx context.Context, opts ...fs.OpenOption) (io.ReadC
 		return nil, err
 	}
 	fmt.Fprintf(f, "content, version %d", o.d.version[o.Remote()])
+	_, _ = f.Write(make([]byte, o.d.padding))
 	if err := z.Close(); err != nil {
 		return nil, err
 	}

@@ -17,6 +17,12 @@ func (p *Pair) NoWaiting(seen func(time.Duration)) *Pair {
 	return p
 }
 
+// SpoolIn sets the folder for files that must be whole before they are sent.
+func (p *Pair) SpoolIn(dir string) *Pair {
+	p.engine.spool = dir
+	return p
+}
+
 // Attempts sets how often an entry is tried.
 func (p *Pair) Attempts(n int) *Pair {
 	p.engine.retry.attempts = n

@@ -109,6 +109,9 @@ func (w *work) movePackage(ctx context.Context, src fs.Object, m mark) (Outcome,
 
 // spoolPackage reads a package whole, metered as it comes, and tests the zip.
 func (w *work) spoolPackage(ctx context.Context, src fs.Object, m mark) (*spooled, error) {
+	if err := w.spoolRoom(); err != nil {
+		return nil, err
+	}
 	var pack *spooled
 	err := w.metered(ctx, -1, 0, func(grant Grant) (used, vain int64, err error) {
 		if pack, used, err = w.readPackage(ctx, src, m, grant); err != nil {
@@ -128,7 +131,7 @@ func (w *work) readPackage(ctx context.Context, src fs.Object, m mark, grant Gra
 	if err != nil {
 		return nil, 0, err
 	}
-	f, n, err := spool(w.r.p.engine.spool, mr)
+	f, n, err := w.spool(mr)
 	_ = in.Close() // all that was wanted has been read
 	_, readErr := mr.state()
 	used, _ = mr.drawn()
@@ -217,7 +220,7 @@ func (w *work) sameZip(ctx context.Context, dst fs.Object) (same bool, sum strin
 		_ = in.Close()
 		return false, "", err
 	}
-	f, n, err := spool(w.r.p.engine.spool, io.TeeReader(cancelable(ctx, in), h))
+	f, n, err := w.spool(io.TeeReader(cancelable(ctx, in), h))
 	_ = in.Close() // all that was wanted has been read
 	if err != nil {
 		return false, "", destErr("read copy back", err)

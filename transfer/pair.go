@@ -21,12 +21,16 @@ type Pair struct {
 	// a hundred calls a second for each instance of most backends, don't make looks and moves wait for each other.
 	sourceEye, destEye fs.Fs
 
-	engine engine // what batches share: retry policy, probes (batch.go)
+	engine engine // what batches share: retry policy, probes, who doesn't answer (batch.go)
 }
 
 // NewPair joins two open remotes. It owns them from then on: Close shuts both down.
 func NewPair(source, dest fs.Fs, opt Options) *Pair {
-	return &Pair{Source: source, Dest: dest, sourceEye: source, destEye: dest, Opt: opt.WithDefaults()}
+	p := &Pair{Source: source, Dest: dest, sourceEye: source, destEye: dest, Opt: opt.WithDefaults()}
+	for i := range p.engine.silences {
+		p.engine.silences[i].busy = make(chan struct{}, 1)
+	}
+	return p
 }
 
 // of is the remote of a side; the source where an error names none.

@@ -133,10 +133,10 @@ func TestResetsAreBooked(t *testing.T) {
 
 	b = newBigJob(t, size, true)
 	b.src.reset = true
-	b.src.plan = slices.Repeat([]int{2 << 20}, 40)
+	b.src.plan = slices.Repeat([]int{2 << 20}, 100)
 	b.run()
 	b.counted()
-	if n := len(b.src.opened()); n != 5*6 {
+	if n := len(b.src.opened()); n != 8*6 {
 		t.Errorf("opened %d times: %v", n, b.src.opened())
 	}
 }
@@ -163,7 +163,7 @@ func TestBarrenConnectionsAreGivenUp(t *testing.T) {
 	if o := b.j.Done()[0]; o.Result != transfer.Failed || o.Source != transfer.Kept {
 		t.Errorf("outcome %+v", o)
 	}
-	if n := len(b.src.opened()); n != 5*6 { // five attempts, five goings-on in each
+	if n := len(b.src.opened()); n != 8*6 { // eight attempts, five goings-on in each
 		t.Errorf("opened %d times: %v", n, b.src.opened())
 	}
 	b.counted()

@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // Errors that a port may return and that the engine acts on.
@@ -71,6 +72,11 @@ type Env struct {
 	// Begin is told of entry i of the batch before any work on it; its error ends the batch, and the entry isn't begun. It
 	// is called from several goroutines. Defaults to nothing.
 	Begin func(ctx context.Context, i int) error
+	// Stopping is closed when nothing new is to begin: what only waits ends then. Nil never is.
+	Stopping <-chan struct{}
+	// Grace tells, when Stopping is closed, how long files that have begun may go on. Those that can't end in it, at the
+	// speed that was measured, end at once and stay pending. 0, and nil, let all go on.
+	Grace func() time.Duration
 	// Held is asked just before anything is deleted at the source or removed at the destination. It answers ErrFenced
 	// when the work may belong to another worker by now, as after a process was frozen and goes on; it asks nobody, so
 	// that no time passes between it and the deletion. Defaults to yes.

@@ -210,6 +210,8 @@ func isFinal(err error) bool {
 // finalCode is the outcome's code for an error that ended the attempts at a file.
 func finalCode(err error) string {
 	switch {
+	case isSpoolFull(err):
+		return CodeSpoolFull
 	case errors.Is(err, errMismatch):
 		return CodeCorrupt
 	case errors.Is(err, errTorn):
@@ -229,7 +231,7 @@ func finalCode(err error) string {
 
 // policy is the one retry policy. The zero value is the default one.
 type policy struct {
-	attempts int                                        // Defaults to 5.
+	attempts int                                        // Defaults to 5; of errors that look passing some more, see limit.
 	base     time.Duration                              // first wait. Defaults to 500 ms; doubles each time.
 	cap      time.Duration                              // longest wait of our own. Defaults to 1 minute.
 	sleep    func(context.Context, time.Duration) error // Defaults to a timer that ends with ctx.
@@ -249,6 +251,15 @@ func (p policy) withDefaults() policy {
 		p.sleep = Sleep
 	}
 	return p
+}
+
+// limit is how many attempts an error allows: 8 instead of 5 where the connection broke off, a server had trouble or
+// the spool is full, which is a minute with the waits between them. Whatever else goes wrong costs traffic each time, and rarely passes.
+func (p policy) limit(ctx context.Context, err error) int {
+	if Unreachable(ctx, err) || isSpoolFull(err) {
+		return p.attempts * 8 / 5
+	}
+	return p.attempts
 }
 
 // wait is how long to wait after failed attempt n (from 1) with err: never shorter than the remote asked for.

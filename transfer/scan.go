@@ -76,6 +76,8 @@ type ScanOptions struct {
 	// Ordered lists one folder at a time: the files of a folder, then its subfolders in name order, each with all that
 	// is in it. Two ordered scans of the same trees hand out the same entries in the same order.
 	Ordered bool
+	// Patient waits for a remote that doesn't answer until it does or ctx is done, instead of giving folders up.
+	Patient bool
 }
 
 const (
@@ -118,6 +120,8 @@ func (p *Pair) Scan(ctx context.Context, o ScanOptions, emit func(Chunk) error) 
 
 // scan is the state of one call of Scan.
 type scan struct {
+	pair      *Pair
+	patient   bool
 	src, dst  fs.Fs
 	filter    *filter.Filter
 	byAge     bool // the filter or the order looks at modification times
@@ -138,7 +142,7 @@ func newScan(p *Pair, o ScanOptions, emit func(Chunk) error) (*scan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read filters: %w", err)
 	}
-	s := &scan{src: p.Source, dst: p.Dest, filter: f, rules: rulesOf(p.Dest), checkers: o.Checkers, emit: emit}
+	s := &scan{pair: p, patient: o.Patient, src: p.Source, dst: p.Dest, filter: f, rules: rulesOf(p.Dest), checkers: o.Checkers, emit: emit}
 	s.byAge = p.Opt.MinAge > 0 || p.Opt.MaxAge > 0 || p.Opt.Order == OrderOldest
 	id := rand.Text()
 	s.srcHidden.group, s.dstHidden.group = "offload-scan-source-"+id, "offload-scan-destination-"+id

@@ -36,12 +36,13 @@ type stopError struct{ err error }
 func (e *stopError) Error() string { return e.err.Error() }
 func (e *stopError) Unwrap() error { return e.err }
 
-// attempt calls do until it succeeds, fails for good or has failed three times. A missing folder or file is no failure
-// to try again. Errors that every further call would meet (a refused sign-in, no calls left) come back
+// attempt calls do until it succeeds, fails for good or has failed three times. A remote that doesn't answer at all is waited
+// for where the scan is patient. A missing folder or file is no failure to try again. Errors that every further call would meet (a refused sign-in, no calls left) come back
 // as *stopError.
-func attempt(ctx context.Context, side, op string, do func() error) error {
+func (s *scan) attempt(ctx context.Context, side, op string, do func() error) error {
 	p := policy{attempts: listAttempts}.withDefaults()
 	for n := 1; ; n++ {
+		began := time.Now()
 		err := guarded(do)
 		switch {
 		case err == nil, isNotFound(err):
@@ -52,6 +53,16 @@ func attempt(ctx context.Context, side, op string, do func() error) error {
 		kind := classify(ctx, wrapSide(side, op, err))
 		if kind == classSignIn || kind == classFatal || kind == classQuota || fserrors.IsFatalError(err) {
 			return &stopError{wrapSide(side, op, err)}
+		}
+		if s.patient && n == p.attempts && Unreachable(ctx, wrapSide(side, op, err)) {
+			silent, werr := s.pair.await(ctx, side, began, 0)
+			if werr != nil {
+				return &stopError{werr}
+			}
+			if silent {
+				n = 0
+				continue
+			}
 		}
 		wait := p.wait(n, err)
 		if kind != classRetry || n == p.attempts || wait > maxListWait {
@@ -82,8 +93,8 @@ type distrusted struct {
 }
 
 // listDir lists a folder whole, in the order of names, and apart the entries with names that can't be trusted.
-func listDir(ctx context.Context, f fs.Fs, side, dir string) (found fs.DirEntries, bad []distrusted, err error) {
-	err = attempt(ctx, side, fmt.Sprintf("list %s folder %q", side, dir), func() error {
+func (s *scan) listDir(ctx context.Context, f fs.Fs, side, dir string) (found fs.DirEntries, bad []distrusted, err error) {
+	err = s.attempt(ctx, side, fmt.Sprintf("list %s folder %q", side, dir), func() error {
 		sc := &screen{Fs: f, dir: dir, features: *f.Features()}
 		if sc.features.ListP != nil {
 			sc.features.ListP = sc.listP
@@ -188,7 +199,7 @@ func (s *scan) list(ctx context.Context, side, dir string) (fs.DirEntries, []dis
 		f, h = s.dst, &s.dstHidden
 	}
 	ctx = h.watch(ctx)
-	found, bad, err := listDir(ctx, f, side, dir)
+	found, bad, err := s.listDir(ctx, f, side, dir)
 	if err == nil {
 		if err := h.news(ctx); err != nil {
 			s.fault(dir, side, err)

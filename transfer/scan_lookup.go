@@ -172,7 +172,7 @@ func (s *scan) lookAtDest(ctx context.Context, e Entry) (lookedUp, error) {
 func (s *scan) ask(ctx context.Context, f fs.Fs, side, name string) (o fs.Object, err error) {
 	spellings := slices.Compact([]string{name, norm.NFC.String(name), norm.NFD.String(name)})
 	for _, spelling := range spellings {
-		err = attempt(ctx, side, fmt.Sprintf("look up %s file %q", side, spelling), func() (err error) {
+		err = s.attempt(ctx, side, fmt.Sprintf("look up %s file %q", side, spelling), func() (err error) {
 			o, err = f.NewObject(ctx, spelling)
 			return err
 		})

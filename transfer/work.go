@@ -39,10 +39,11 @@ type work struct {
 	ours   string    // name in place that this run may have written to and that was free before
 	tidied bool      // partial uploads of former owners have been removed
 
-	part   *part     // what was sent of the file and can be gone on with, nil for nothing
-	kept   int64     // offset that was recorded of it
-	keptAt time.Time // and when
-	whole  bool      // the file is to be read in one piece: its parts gave something else
+	part      *part     // what was sent of the file and can be gone on with, nil for nothing
+	kept      int64     // offset that was recorded of it
+	keptAt    time.Time // and when
+	whole     bool      // the file is to be read in one piece: its parts gave something else
+	spoolNeed int64     // bytes of it that the spool folder held before it was full; 0 for none
 
 	packed bool     // the source has said that it is a package
 	pack   *spooled // its zip, once it is here
@@ -136,9 +137,10 @@ func (w *work) run(ctx context.Context) error {
 }
 
 // tries calls do until it succeeds or its error allows no further attempt. An entry that can't be done is recorded as
-// failed; one that has to wait stays pending. Its error ends the batch.
+// failed; one that has to wait stays pending. A remote that doesn't answer is waited for. Its error ends the batch.
 func (w *work) tries(ctx context.Context, do func(ctx context.Context, attempt int) error) error {
 	for n := 1; ; n++ {
+		began := time.Now()
 		err := do(ctx, n)
 		if err == nil {
 			return nil
@@ -161,12 +163,27 @@ func (w *work) tries(ctx context.Context, do func(ctx context.Context, attempt i
 			w.cleanUp(ctx)
 			w.r.pend(ctx, c, err, w.need)
 			return w.noteLeast(ctx)
-		case c == classFinal, n >= w.r.retry.attempts:
+		case c == classFinal:
 			w.cleanUp(ctx)
 			return w.fail(ctx, err)
 		}
-		if err := w.pause(ctx, n, err); err != nil {
-			return err
+		silent, werr := w.waitOut(ctx, n, began, err)
+		switch {
+		case werr != nil:
+		case silent:
+			n-- // the file isn't to blame: that was no attempt at it
+			continue
+		case n >= w.r.retry.limit(ctx, err):
+			w.cleanUp(ctx)
+			return w.fail(ctx, err)
+		default:
+			werr = w.pause(ctx, n, err)
+		}
+		if w.leaves(ctx, werr) {
+			return nil
+		}
+		if werr != nil {
+			return werr
 		}
 	}
 }
@@ -180,7 +197,7 @@ func (w *work) noteLeast(ctx context.Context) error {
 	return w.r.record(ctx, w.i, Outcome{Least: w.least, Wasted: w.wasted})
 }
 
-// pause waits before the next attempt without holding a slot. A job that is stopped meanwhile keeps what has begun.
+// pause waits before the next attempt without holding a slot; it ends with ErrStop when the job is stopped meanwhile.
 func (w *work) pause(ctx context.Context, n int, cause error) error {
 	throttled := isThrottled(cause, causeText(cause))
 	if throttled {
@@ -189,7 +206,7 @@ func (w *work) pause(ctx context.Context, n int, cause error) error {
 	w.free(throttled)
 	d := w.r.retry.wait(n, cause)
 	slog.DebugContext(ctx, "trying again", "path", w.e.Path, "attempt", n, "wait", d, "error", cause)
-	if err := w.r.retry.sleep(ctx, d); err != nil {
+	if err := w.r.retry.sleep(w.r.waiting(), d); err != nil {
 		return err
 	}
 	release, err := w.r.env.Slots.Acquire(ctx)

@@ -203,10 +203,11 @@ func writeJobs(w io.Writer, list []jobs.Job) error {
 }
 
 func (a *app) runJobsShow(c *cli.Context, p *parts, id string) error {
-	job, err := p.jobs.Get(c.Context, id)
+	progress, err := p.jobs.Progress(c.Context, id)
 	if err != nil {
 		return err
 	}
+	job := progress.Job
 	if !c.Bool("json") {
 		return a.writeSummary(c.Context, p, job)
 	}

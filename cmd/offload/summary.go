@@ -79,6 +79,9 @@ func (a *app) writeSummary(ctx context.Context, p *parts, job jobs.Job) error {
 	w := a.out
 	fmt.Fprintf(w, "Job %s: %s\n", job.ID, stateWords(job))
 	fmt.Fprintf(w, "%s -> %s\n\n", printable(job.Source), printable(job.Dest))
+	for _, words := range outageWords(job) {
+		writeWrapped(w, "", words)
+	}
 	writeCounts(w, job)
 	writeGroups(w, "Failed (still at the source):", t.failed)
 	writeGroups(w, "Set aside (never copied, never deleted):", t.aside)
@@ -287,6 +290,15 @@ func stateWords(job jobs.Job) string {
 		words += fmt.Sprintf(" until %s (%s)", moment(*job.Until), fromNow(*job.Until))
 	}
 	return words
+}
+
+// outageWords says which remotes don't answer, one sentence each.
+func outageWords(job jobs.Job) []string {
+	var all []string
+	for _, o := range job.Outages {
+		all = append(all, fmt.Sprintf("%s hasn't answered since %s (%s); trying again", printable(o.Remote), moment(o.Since), printable(o.Why)))
+	}
+	return all
 }
 
 func fromNow(t time.Time) string {

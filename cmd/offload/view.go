@@ -79,6 +79,7 @@ func progressLine(p jobs.Progress, width int) string {
 	default:
 		parts = append(parts, stateWords(p.Job))
 	}
+	parts = append(parts, outageWords(p.Job)...)
 	if f.Purged > 0 && p.Job.State == jobs.Finishing {
 		parts = append(parts, fmt.Sprintf("%d of %d purged from the trash", f.Purged, f.Deleted))
 	}

@@ -2,6 +2,7 @@ package acceptance
 
 import (
 	"net/http"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -101,7 +102,7 @@ func TestAFrozenWorkerComesBackAndHarmsNothing(t *testing.T) {
 	if n := c.dropbox.Len(); n != 125 {
 		t.Errorf("%d files lie at Dropbox, want 125", n)
 	}
-	if after := c.show(id); after != before {
+	if after := c.show(id); !reflect.DeepEqual(after, before) {
 		t.Errorf("the job was %+v, and is %+v since the worker came back", before, after)
 	}
 	// What it had set aside when it was frozen has ended by itself and is settled once.

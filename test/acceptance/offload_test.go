@@ -23,6 +23,11 @@ type job struct {
 	Bytes struct {
 		Found, Copied, Wasted, Deleted int64
 	} `json:"bytes"`
+	Outages []struct {
+		Remote string    `json:"remote"`
+		Since  time.Time `json:"since"`
+		Why    string    `json:"why"`
+	} `json:"outages"`
 }
 
 // ended tells whether nothing will become of the job by itself any more.

@@ -1,0 +1,291 @@
+package transfer_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rclone/rclone/fs"
+
+	"offload/transfer"
+)
+
+// errRefused is what a client meets whose network, or whose server, is gone.
+var errRefused = &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+
+// awayFs is a remote that answers nothing while it is away.
+type awayFs struct {
+	fs.Fs
+	err   error
+	away  atomic.Bool
+	lists atomic.Int64 // of the root, while it was away
+	met   atomic.Int64 // other calls then
+	never string       // the file that no upload of succeeds
+}
+
+// Features leaves out the other ways to list.
+func (f *awayFs) Features() *fs.Features {
+	features := *f.Fs.Features()
+	features.ListP, features.ListR = nil, nil
+	return &features
+}
+
+func (f *awayFs) List(ctx context.Context, dir string) (fs.DirEntries, error) {
+	if f.away.Load() {
+		if f.lists.Add(1); dir != "" {
+			f.met.Add(1)
+		}
+		return nil, f.err
+	}
+	return f.Fs.List(ctx, dir)
+}
+
+func (f *awayFs) NewObject(ctx context.Context, p string) (fs.Object, error) {
+	if f.away.Load() {
+		f.met.Add(1)
+		return nil, f.err
+	}
+	return f.Fs.NewObject(ctx, p)
+}
+
+func (f *awayFs) Put(ctx context.Context, in io.Reader, o fs.ObjectInfo, opts ...fs.OpenOption) (fs.Object, error) {
+	if f.away.Load() || o.Remote() == f.never {
+		f.met.Add(1)
+		return nil, f.err
+	}
+	return f.Fs.Put(ctx, in, o, opts...)
+}
+
+// awayWorld is a world of n files with slots for all of them, whose remotes can go away.
+func awayWorld(t *testing.T, n int) (w *world, src, dst *awayFs) {
+	s, d := newRemote(t, "memory"), newRemote(t, "memory")
+	var names []string
+	for i := range n {
+		names = append(names, fmt.Sprintf("f%03d", i))
+		put(t, s, names[i], "content of "+names[i], day)
+	}
+	src, dst = &awayFs{Fs: s, err: errRefused}, &awayFs{Fs: d, err: errRefused}
+	w = &world{t: t, src: s, dst: d, entries: entriesOf(t, s, names...), meter: &memMeter{}, journal: newJournal(n)}
+	w.pair = transfer.NewPair(src, dst, transfer.Options{})
+	return w, src, dst
+}
+
+// turns runs the batch as a job would: again and again, until nothing is pending.
+func (w *world) turns(ctx context.Context, slots int) (turns int) {
+	for {
+		turns++
+		env := w.env()
+		env.Slots = newSlots(slots)
+		rep, err := w.pair.RunBatch(ctx, w.batch(), env)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if rep.Pending == 0 {
+			return turns
+		}
+	}
+}
+
+// A remote that is away for a quarter of an hour costs no file its attempts, and is asked by one of all who wait, ever
+// more seldom.
+func TestAnOutageIsWaitedOut(t *testing.T) {
+	for name, err := range map[string]error{
+		"refused":   errRefused,
+		"no name":   &net.DNSError{Err: "no such host", Name: "example.com", IsNotFound: true},
+		"timed out": os.ErrDeadlineExceeded,
+		"cut":       io.ErrUnexpectedEOF,
+		"503":       errors.New("list: 503 Service Unavailable"),
+		"502":       errors.New("HTTP error 502 (502 Bad Gateway) returned body: \"\""),
+	} {
+		for _, side := range []string{transfer.SideSource, transfer.SideDest} {
+			t.Run(name+" "+side, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w, src, dst := awayWorld(t, 128)
+					out := map[string]*awayFs{transfer.SideSource: src, transfer.SideDest: dst}[side]
+					out.err = err
+					out.away.Store(true)
+					began := time.Now()
+					time.AfterFunc(10*time.Minute, func() {
+						if all := w.pair.Outages(); len(all) != 1 || all[0].Side != side || all[0].Why == "" || all[0].Since.Sub(began) > time.Minute {
+							t.Errorf("told of %+v", all)
+						}
+					})
+					time.AfterFunc(15*time.Minute, func() { out.away.Store(false) })
+					turns := w.turns(t.Context(), 128)
+					for i, o := range w.journal.Done() {
+						if o.Result != transfer.Copied {
+							t.Fatalf("%s: %+v", w.entries[i].Path, o)
+						}
+					}
+					if took := time.Since(began); took < 15*time.Minute || took > 17*time.Minute {
+						t.Errorf("took %v", took)
+					}
+					if n := out.lists.Load(); n < 5 || n > 40 {
+						t.Errorf("asked %d times", n)
+					}
+					if n := out.met.Load(); n > 5*128 {
+						t.Errorf("%d calls were made meanwhile", n)
+					}
+					if len(w.pair.Outages()) != 0 {
+						t.Error("still told")
+					}
+					t.Logf("%d questions, %d other calls, %d turns", out.lists.Load(), out.met.Load(), turns)
+				})
+			})
+		}
+	}
+}
+
+// The file that alone can't be sent is to blame itself: it fails, and the others are done.
+func TestOneFileIsToBlame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, _, dst := awayWorld(t, 20)
+		dst.never = "f007"
+		if turns := w.turns(t.Context(), 20); turns != 1 {
+			t.Errorf("%d turns", turns)
+		}
+		for i, o := range w.journal.Done() {
+			if want := w.entries[i].Path == "f007"; (o.Result == transfer.Failed) != want || want && o.Code != transfer.CodeGaveUp {
+				t.Errorf("%s: %+v", w.entries[i].Path, o)
+			}
+		}
+		if n := dst.met.Load(); n != 8 {
+			t.Errorf("%d attempts, want 8", n)
+		}
+	})
+}
+
+// Unknown trouble isn't taken for an outage, nor what a remote refuses.
+func TestWhatIsAnOutage(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{errRefused, true}, {fmt.Errorf("upload: %w", io.ErrUnexpectedEOF), true}, {transfer.ErrThrottled, true},
+		{errors.New("429 Too Many Requests"), true}, {errors.New("500 Internal Server Error"), true},
+		{nil, false}, {errInjected, false}, {errors.New("403 Forbidden"), false}, {errors.New("error 401"), false},
+		{transfer.ErrNoQuota, false}, {fs.ErrorDirNotFound, false}, {fs.ErrorPermissionDenied, false},
+		{transfer.SpoolError(syscall.ENOSPC), false},
+	} {
+		if got := transfer.Unreachable(context.Background(), c.err); got != c.want {
+			t.Errorf("%v: %v", c.err, got)
+		}
+	}
+}
+
+func TestWhySilentIsShortAndWithoutAddresses(t *testing.T) {
+	for want, err := range map[string]error{
+		"connection refused": fmt.Errorf("list: %w", errRefused),
+		"no answer in time":  fmt.Errorf("list: %w", context.DeadlineExceeded),
+		"its address can't be found: is this machine online?": fmt.Errorf("list: %w", &net.DNSError{Err: "no such host", Name: "secret.example.com"}),
+	} {
+		if got := transfer.WhySilent(err); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// Whoever waits for a remote ends at once when the job is stopped, or the lease is lost; nothing is recorded.
+func TestAWaitEndsWithTheJob(t *testing.T) {
+	lost := errors.New("the lease was lost")
+	for _, stopped := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			w, _, dst := awayWorld(t, 20)
+			dst.away.Store(true)
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			env, halt := w.env(), make(chan struct{})
+			env.Slots, env.Stopping = newSlots(20), halt
+			began := time.Now()
+			time.AfterFunc(30*time.Second, func() {
+				if stopped {
+					close(halt)
+				} else {
+					cancel(lost)
+				}
+			})
+			rep, err := w.pair.RunBatch(ctx, w.batch(), env)
+			if stopped != (err == nil) || !stopped && !errors.Is(err, lost) || rep.Pending != 20 {
+				t.Errorf("%+v, %v", rep, err)
+			}
+			if took := time.Since(began); took > 31*time.Second {
+				t.Errorf("took %v", took)
+			}
+			if err := w.meter.Check(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A pause before another attempt ends with the job too.
+func TestARetryPauseEndsWithTheJob(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, _, dst := awayWorld(t, 1)
+		dst.never, dst.err = "f000", errInjected
+		env, halt := w.env(), make(chan struct{})
+		env.Stopping = halt
+		began := time.Now()
+		time.AfterFunc(3*time.Second, func() { close(halt) })
+		rep, err := w.pair.RunBatch(t.Context(), w.batch(), env)
+		if took := time.Since(began); err != nil || rep.Pending != 1 || took > 3*time.Second+100*time.Millisecond {
+			t.Errorf("%+v, %v after %v", rep, err, took)
+		}
+	})
+}
+
+// A patient scan waits for both remotes; one of a plan doesn't.
+func TestAScanWaitsForItsRemotes(t *testing.T) {
+	for _, patient := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			w, src, dst := awayWorld(t, 5)
+			src.away.Store(true)
+			dst.away.Store(true)
+			time.AfterFunc(20*time.Minute, func() { src.away.Store(false); dst.away.Store(false) })
+			found := 0
+			res, err := w.pair.Scan(t.Context(), transfer.ScanOptions{Patient: patient}, func(c transfer.Chunk) error {
+				found += len(c.Entries)
+				return nil
+			})
+			if patient && (err != nil || !res.Complete || found != 5) {
+				t.Errorf("found %d, %+v, %v", found, res, err)
+			}
+			if !patient && !errors.Is(err, syscall.ECONNREFUSED) {
+				t.Errorf("an impatient scan ended with %v", err)
+			}
+			if n, m := src.lists.Load(), dst.lists.Load(); n < 3 || n > 60 || m < 3 || m > 60 {
+				t.Errorf("asked %d and %d times", n, m)
+			}
+		})
+	}
+}
+
+// Deletions that were held back wait as well: what is proved stays so.
+func TestDeletionsWaitForTheirRemote(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, src, _ := awayWorld(t, 5)
+		w.pair.Opt.DeleteSource = transfer.DeleteComplete
+		if rep, err := w.pair.RunBatch(t.Context(), w.batch(), w.env()); err != nil || rep.Pending > 0 {
+			t.Fatal(rep, err)
+		}
+		src.away.Store(true)
+		time.AfterFunc(40*time.Second, func() { src.away.Store(false) })
+		rep, err := w.pair.DeleteProved(t.Context(), w.batch(), w.env(), -1)
+		if err != nil || rep.Pending > 0 || len(readAll(t, w.src)) != 0 {
+			t.Errorf("%+v, %v, %d left", rep, err, len(readAll(t, w.src)))
+		}
+		for _, o := range w.journal.Done() {
+			if o.Source != transfer.Deleted {
+				t.Errorf("%+v", o)
+			}
+		}
+	})
+}

@@ -1,0 +1,29 @@
+package transfer
+
+import (
+	"testing"
+	"time"
+)
+
+func TestCanEnd(t *testing.T) {
+	const mb = 1 << 20
+	for _, c := range []struct {
+		size, n    int64
+		took, left time.Duration
+		want       bool
+	}{
+		{100 * mb, 50 * mb, 10 * time.Second, 8 * time.Second, false}, // ten seconds more
+		{100 * mb, 70 * mb, 10 * time.Second, 8 * time.Second, true},  // four and a half
+		{100 * mb, 58 * mb, 10 * time.Second, 8 * time.Second, false}, // it would be read, but not proved
+		{100 * mb, 100 * mb, time.Hour, 0, true},                      // it is being proved
+		{100 * mb, 0, 100 * time.Millisecond, 8 * time.Second, true},  // nobody knows yet
+		{100 * mb, mb, 400 * time.Millisecond, 8 * time.Second, true}, // nor here
+		{mb, 0, time.Second, 8 * time.Second, false},                  // it waits for its bandwidth
+		{-1, 50 * mb, time.Hour, time.Second, true},                   // nobody knows how long it is
+		{0, 0, time.Second, time.Second, true},
+	} {
+		if got := canEnd(c.size, c.n, c.took, c.left); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}
