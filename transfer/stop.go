@@ -14,6 +14,7 @@ const (
 	cutEvery   = 100 * time.Millisecond
 	cutMeasure = 500 * time.Millisecond // a file that has been read for less tells nothing of its speed yet
 	cutTail    = time.Second            // what the end of an upload and its proof take
+	stallAfter = 12 * time.Second       // nothing has moved for so long: perhaps a remote doesn't answer
 	leaveTime  = 5 * time.Second        // bounds the removal of an upload that is left unfinished
 )
 
@@ -36,6 +37,7 @@ type flights struct {
 	Watcher
 	mu    sync.Mutex
 	files map[string]*flight
+	moved time.Time // when anything of any file was last heard of
 }
 
 type flight struct {
@@ -50,6 +52,7 @@ func (f *flights) board(path string, cut context.CancelCauseFunc) (leave func())
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	mine := &flight{cut: cut}
+	f.moved = time.Now()
 	f.files[path] = mine
 	return func() {
 		f.mu.Lock()
@@ -85,9 +88,20 @@ func (f *flights) Done(path string) {
 func (f *flights) note(path string, what func(*flight)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.moved = time.Now()
 	if l := f.files[path]; l != nil {
 		what(l)
 	}
+}
+
+// stalled is for how long nothing was heard of the files that are on their way; 0 where there are none.
+func (f *flights) stalled(now time.Time) time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.files) == 0 {
+		return 0
+	}
+	return now.Sub(f.moved)
 }
 
 // cut ends the files that can't end in the time left. A file that is being proved or deleted isn't touched, unless no time is
@@ -138,13 +152,45 @@ func (r *run) mindStop(ctx context.Context) (end func()) {
 			}
 		}
 	})
+	minding.Go(func() { r.mindStall(ctx) })
 	return minding.Wait
+}
+
+// mindStall asks both sides whether they answer where nothing has moved for a while. Some backends try for minutes before
+// they tell of an outage; what the job waits for is known, and told, before that. It asks ever more seldom: a bandwidth
+// may be the cause as well.
+func (r *run) mindStall(ctx context.Context) {
+	tick := time.NewTicker(stallAfter / 3)
+	defer tick.Stop()
+	for next := stallAfter; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		still := r.flights.stalled(time.Now())
+		if still < stallAfter {
+			next = stallAfter
+		}
+		if still < next {
+			continue
+		}
+		next *= 2
+		var both sync.WaitGroup
+		for _, side := range []string{SideSource, SideDest} {
+			both.Go(func() { _, _ = r.p.await(r.waiting(), side, time.Now(), stallAfter/2) }) // what it finds out is kept
+		}
+		both.Wait()
+	}
 }
 
 // leaves tells whether an error of a wait means that the entry stays pending, since the run is to end, and tidies up.
 func (w *work) leaves(ctx context.Context, err error) bool {
 	if ctx.Err() != nil || !errors.Is(err, ErrStop) && !errors.Is(err, errSilent) {
 		return false
+	}
+	if _, silent := w.r.p.engine.silence(SideDest).now(); silent {
+		return true // nothing can be tidied up there
 	}
 	tidy, cancel := context.WithTimeout(ctx, leaveTime)
 	defer cancel()

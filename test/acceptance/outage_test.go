@@ -63,7 +63,7 @@ func TestStopWhileCloudsAreAway(t *testing.T) {
 		if code := w.status(t, 30*time.Second); code != 0 {
 			t.Errorf("exit status %d", code)
 		}
-		if took := time.Since(began); took > 6*time.Second {
+		if took := time.Since(began); took > 8*time.Second {
 			t.Errorf("it took %v to stop", took)
 		}
 		if away.Count() == 0 {
