@@ -55,7 +55,7 @@ func TestStopWhileCloudsAreAway(t *testing.T) {
 		away := s.play.Fault(cloudtest.Fault{Endpoint: "*", Kind: cloudtest.Drop, After: 80})
 		w := s.worker("--transfers", "4")
 		id := s.enqueue()
-		s.await(id, "the job tells that its clouds are away", time.Minute, func(j job) bool { return len(j.Outages) > 0 })
+		s.await(id, "the job tells that its clouds are away", 3*time.Minute, func(j job) bool { return len(j.Outages) > 0 })
 		began := time.Now()
 		for range signals {
 			s.terminate(w)
