@@ -29,7 +29,17 @@
 // The lanes high, normal and low are served strictly one after the other. Within a lane a task is a ticket: whoever takes
 // it asks the lane's ring whose turn it is, first among the accounts, then among the account's jobs, and claims the first
 // unit of that job. Turns are shared by work (bytes, and a base for each unit), see lua/fair/prelude.lua. What is lost of
-// a ring costs fairness for a while and nothing else.
+// a ring costs fairness for a while and nothing else. A lane's queue holds a thousand tickets or so, however many jobs
+// wait: the ring notes how many more are owed (tickets.go).
+//
+// # Sharing
+//
+// A worker whose batches only wait for each other hands some back when another worker has room (share.go).
+//
+// # Lists
+//
+// A list by account or state goes by an index for each account (index.go), which follows a job's state a moment later.
+// Maintenance looks at jobs that run before those that wait (due.go).
 //
 // # Bandwidth
 //
