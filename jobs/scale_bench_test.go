@@ -166,7 +166,7 @@ func (q *queued) read() {
 // steer times what a person does with one job of them.
 func (q *queued) steer() {
 	ctx := q.b.Context()
-	at := func(i int) string { return q.ids[len(q.ids)/10*(i+1)-1-i] }
+	at := func(i int) string { return q.ids[len(q.ids)-1-i] }
 	q.timed("show-ms", 9, func(i int) error { _, err := q.svc.Get(ctx, at(i)); return err })
 	q.timed("pause-ms", 9, func(i int) error { _, err := q.svc.Pause(ctx, at(i)); return err })
 	q.timed("resume-ms", 9, func(i int) error { _, err := q.svc.Resume(ctx, at(i)); return err })
@@ -203,9 +203,36 @@ func (q *queued) work() {
 	until(q.b, "the worker has done some jobs", func() bool { return time.Since(start) > 5*time.Second })
 	stop()
 	spent, done := time.Since(start).Seconds(), q.begun(ctx, q.ids)
+	q.ordered(ctx)
 	q.b.ReportMetric(float64(done)/spent, "jobs/s")
 	if q.url != "" {
 		q.b.ReportMetric(float64(commandsDone(q.b, q.world, q.url)-before)/float64(max(done, 1)), "commands/done")
+	}
+}
+
+// ordered demands that the jobs that were begun are of the first lane, and that the accounts had as many turns each.
+func (q *queued) ordered(ctx context.Context) {
+	turns := map[string]int{}
+	err := q.svc.each(ctx, ListOptions{}, func(j Job) error {
+		if j.Started == nil {
+			return nil
+		}
+		if j.Order.Priority != High {
+			return fmt.Errorf("job %s of priority %s was begun before those of high", j.ID, j.Order.Priority)
+		}
+		turns[j.Account]++
+		return nil
+	})
+	if err != nil {
+		q.b.Fatal(err)
+	}
+	least, most := len(q.ids), 0
+	for n := range queuedAccounts {
+		had := turns[fmt.Sprintf("account%02d", n)]
+		least, most = min(least, had), max(most, had)
+	}
+	if most-least > 3 { // two batches at once, and jobs that ended a little sooner
+		q.b.Errorf("an account had %d turns, another one %d", least, most)
 	}
 }
 
