@@ -308,9 +308,9 @@ func (c *chaos) settle() {
 	c.brake.Store(0)
 	c.finish(true)
 	c.say("the faults have ended; %d of %d files of the last job are at Dropbox", c.dropbox.Committed()-c.committed, c.nFiles)
-	// Unhindered the files of one job take a minute or two. What a dead worker held comes free within seconds, and what it
-	// had set aside of the quota within a minute.
-	limit := c.calm.Add(4*time.Minute + c.length/5)
+	// Unhindered the files of one job take a minute or two on an idle machine. What a dead worker held comes free within
+	// seconds, and what it had set aside of the quota within a minute.
+	limit := c.calm.Add(5*time.Minute + c.length/2)
 	for !c.current.ended || !c.tight.ended() {
 		if time.Now().After(limit) {
 			c.t.Fatalf("the jobs didn't end within %s after the last fault: %s is %s, %s is %s", time.Since(c.calm).Round(time.Second),
