@@ -148,12 +148,16 @@ func (w *worker) runBatch(ctx context.Context, u *unit, o *openJob, jr *journal,
 	report, err := o.pair.RunBatch(ctx, t, env)
 	slots := w.slots(u, o) // the gate is this trial's own
 	env.Slots, env.Admit = slots, slots.begin
+	wait := aloneWait
 	for _, i := range slices.Sorted(maps.Keys(seen)) {
 		if err != nil || report.Pending > 0 {
 			return report, err
 		}
 		t.Omit = all(len(t.Entries), i)
-		report, err = w.try(ctx, u, o, i, t, env)
+		var alone bool
+		if report, alone, err = w.try(ctx, u, o, i, wait, t, env); !alone {
+			wait = aloneWait / 20 // what is at work here goes on for long: the others aren't kept waiting each time
+		}
 	}
 	return report, err
 }
@@ -167,13 +171,14 @@ func all(n, but int) map[int]bool {
 	return m
 }
 
-// try does a suspected entry, the only one that t doesn't omit, alone in this process if the others end in time.
-func (w *worker) try(ctx context.Context, u *unit, o *openJob, i int, t transfer.Batch, env transfer.Env) (transfer.Report, error) {
-	patience, over := context.WithTimeout(ctx, aloneWait)
+// try does a suspected entry, the only one that t doesn't omit, alone in this process if the others end in time. It tells
+// whether they did.
+func (w *worker) try(ctx context.Context, u *unit, o *openJob, i int, wait time.Duration, t transfer.Batch, env transfer.Env) (transfer.Report, bool, error) {
+	patience, over := context.WithTimeout(ctx, wait)
 	alone, err := w.gate.alone(ctx, patience)
 	over()
 	if err != nil {
-		return transfer.Report{}, err
+		return transfer.Report{}, false, err
 	}
 	defer w.gate.endTrial()
 	how := inTrial
@@ -188,7 +193,8 @@ func (w *worker) try(ctx context.Context, u *unit, o *openJob, i int, t transfer
 	if alone {
 		beside.Go(func() { w.letIn(ctx, u, i) })
 	}
-	return o.pair.RunBatch(ctx, t, env)
+	report, err := o.pair.RunBatch(ctx, t, env)
+	return report, alone, err
 }
 
 // letIn opens the gate to others when a trial takes long, once it is noted that the entry isn't alone any more.
