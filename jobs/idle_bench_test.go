@@ -19,7 +19,7 @@ func BenchmarkIdle(b *testing.B) {
 					w.worker(w.service(nil), WorkerOptions{})
 				}
 				until(b, "the workers to be known", func() bool {
-					n, err := w.svc.Workers(b.Context())
+					n, err := w.svc.WorkersRunning(b.Context())
 					return err == nil && n == workers
 				})
 				before, cpu, start := commandsDone(b, w, url), processorTime(b), time.Now()
