@@ -13,7 +13,7 @@ import (
 )
 
 // patience is how long a server may take to answer.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // aofFolder is where redis-server keeps its append-only file, in its working folder.
 const aofFolder = "appendonlydir"
