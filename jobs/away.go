@@ -29,6 +29,7 @@ func (w *worker) attend(ctx, soft, hard context.Context) {
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
 	var giveUp <-chan time.Time
+	var till time.Time // when giveUp comes, which may be while an answer is waited for
 	softly, at := soft.Done(), hard.Done()
 	misses, late := 0, false
 	var gone time.Time
@@ -40,7 +41,7 @@ func (w *worker) attend(ctx, soft, hard context.Context) {
 			softly = nil
 			t := time.NewTimer(w.opt.Grace + stopSlack)
 			defer t.Stop()
-			giveUp = t.C
+			giveUp, till = t.C, time.Now().Add(w.opt.Grace+stopSlack)
 			continue
 		case <-giveUp:
 			late = true
@@ -50,6 +51,7 @@ func (w *worker) attend(ctx, soft, hard context.Context) {
 		}
 		asked := time.Now()
 		err := w.ask(ctx)
+		late = late || !till.IsZero() && time.Now().After(till)
 		switch {
 		case ctx.Err() != nil:
 			return

@@ -49,7 +49,7 @@ func TestStopWithoutTheStore(t *testing.T) {
 			lose(server)
 			begun := time.Now()
 			stop()
-			if took := time.Since(begun); took > 15*time.Second {
+			if took := time.Since(begun); took > 20*time.Second {
 				t.Errorf("the stop took %s", took)
 			}
 			if len(files(t, w.src)) != 1 {

@@ -184,7 +184,8 @@ func (w *worker) endBatch(ctx context.Context, u *unit, j Job, jr *journal, repo
 	// before them for ever.
 	back.served = j.claim.Unit == u.unit && u.served
 	if u.spared.Load() {
-		w.crowd.yields.Store(time.Now().Add(yieldTime).UnixNano())
+		till := time.Now().Add(yieldTime)
+		w.crowd.yields.Store(&till)
 	}
 	_, err = w.s.scripts.giveback(ctx, u.hold, back)
 	if back.served {

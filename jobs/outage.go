@@ -123,6 +123,7 @@ func (u *unit) rest(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
 	case <-u.halt:
+	case <-u.w.stopping: // before anybody has told the unit
 	case <-wait.C:
 	}
 }

@@ -28,8 +28,8 @@ const (
 type crowd struct {
 	mu     sync.Mutex
 	jobs   map[string]*handful
-	all    int          // units of every kind
-	yields atomic.Int64 // until when this worker leaves work to others, ns since 1970
+	all    int                       // units of every kind
+	yields atomic.Pointer[time.Time] // until when this worker leaves work to others; nil is never
 }
 
 type handful struct {
@@ -145,8 +145,12 @@ func (w *worker) share(ctx context.Context) error {
 
 // yield lets others take what this worker has handed back for them: their ticket goes back to the queue.
 func (w *worker) yield(ctx context.Context, queue string) error {
-	left := time.Until(time.Unix(0, w.crowd.yields.Load()))
-	if left <= 0 || !isLane(queue) {
+	till := w.crowd.yields.Load()
+	if till == nil || !isLane(queue) {
+		return nil
+	}
+	left := time.Until(*till)
+	if left <= 0 {
 		return nil
 	}
 	if err := w.s.ticket(ctx, queue); err != nil {

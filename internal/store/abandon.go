@@ -34,6 +34,10 @@ func (h mortalHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		ctx, done := h.bind(ctx)
 		defer done()
+		if err := context.Cause(ctx); err != nil { // go-redis would use an idle connection all the same, and wait for it
+			cmd.SetErr(err)
+			return err
+		}
 		return next(ctx, cmd)
 	}
 }
@@ -43,6 +47,12 @@ func (h mortalHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		ctx, done := h.bind(ctx)
 		defer done()
+		if err := context.Cause(ctx); err != nil {
+			for _, cmd := range cmds {
+				cmd.SetErr(err)
+			}
+			return err
+		}
 		return next(ctx, cmds)
 	}
 }
