@@ -19,7 +19,8 @@ func Example() []byte { return append([]byte(nil), example...) }
 
 // Config is every setting of the program. The zero value of a field means its default.
 type Config struct {
-	// Redis is the address of the store: redis://, rediss://, unix://, redis-sentinel:// or redis-cluster://.
+	// Redis is the address of the store: redis://, unix://, redis-sentinel:// or redis-cluster://; with TLS rediss://,
+	// rediss-sentinel:// or rediss-cluster://.
 	// Defaults to "", the embedded store in the data folder.
 	Redis string `yaml:"redis" json:"redis"`
 	// Data is the folder of the embedded store, the spool and the caches. Defaults to the user's state folder.

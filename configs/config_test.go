@@ -195,6 +195,8 @@ func TestValidate(t *testing.T) {
 		"redis garbage":    {func(c *Config) { c.Redis = "redis://a b\x01" }, "redis"},
 		"redis no socket":  {func(c *Config) { c.Redis = "unix://" }, "redis"},
 		"sentinel master":  {func(c *Config) { c.Redis = "redis-sentinel://a,b" }, "redis"},
+		"TLS sentinels":    {func(c *Config) { c.Redis = "rediss-sentinel://a,b" }, "redis"},
+		"cluster of none":  {func(c *Config) { c.Redis = "rediss-cluster://,b" }, "redis"},
 		"data":             {func(c *Config) { c.Data = "a\x00b" }, "data"},
 		"pass file":        {func(c *Config) { c.Remotes.PassFile = "a\x00b" }, "remotes.pass_file"},
 		"fsync":            {func(c *Config) { c.Fsync = "never" }, "fsync"},
@@ -236,7 +238,8 @@ func TestValidate(t *testing.T) {
 			}
 		})
 	}
-	for _, url := range []string{"", "redis://h", "rediss://u:p@h:1/2", "unix:///run/redis.sock?db=1", "redis-sentinel://a:1,b:2/0?master=m", "redis-cluster://a,b"} {
+	for _, url := range []string{"", "redis://h", "rediss://u:p@h:1/2", "unix:///run/redis.sock?db=1", "redis-sentinel://a:1,b:2/0?master=m", "redis-cluster://a,b",
+		"rediss-sentinel://:p@a,b?master=m&sentinel_password=x,y", "rediss-cluster://u:p,q@a:1,b:2", "redis-cluster://[::1]:7000,[::1]:7001/0"} {
 		c := Config{Redis: url}.WithDefaults("/state")
 		if err := c.Validate(); err != nil {
 			t.Errorf("%q is refused: %v", url, err)

@@ -166,12 +166,12 @@ func checkRedis(raw string) string {
 	if raw == "" {
 		return ""
 	}
-	u, err := url.Parse(raw)
+	u, err := url.Parse(oneHost(raw))
 	if err != nil {
 		return "is no address"
 	}
 	switch u.Scheme {
-	case "redis", "rediss", "redis-sentinel", "redis-cluster":
+	case "redis", "rediss", "redis-sentinel", "rediss-sentinel", "redis-cluster", "rediss-cluster":
 		if u.Host == "" || strings.HasPrefix(u.Host, ":") {
 			return "names no host"
 		}
@@ -180,10 +180,27 @@ func checkRedis(raw string) string {
 			return "names no socket with its full path"
 		}
 	default:
-		return "does not begin with redis://, rediss://, unix://, redis-sentinel:// or redis-cluster://"
+		return "does not begin with redis://, rediss://, unix://, redis-sentinel://, rediss-sentinel://, redis-cluster:// or rediss-cluster://"
 	}
-	if u.Scheme == "redis-sentinel" && u.Query().Get("master") == "" {
+	if strings.HasSuffix(u.Scheme, "-sentinel") && u.Query().Get("master") == "" {
 		return "names no master (?master=NAME)"
 	}
 	return ""
+}
+
+// oneHost leaves the first of the servers that an address names: net/url reads no list of them.
+func oneHost(raw string) string {
+	address, query, asks := strings.Cut(raw, "?")
+	at := strings.LastIndex(address, "@") + 1 // 0 without a user
+	user, rest := address[:at], address[at:]
+	if first, others, several := strings.Cut(rest, ","); several {
+		if _, path, has := strings.Cut(others, "/"); has {
+			first += "/" + path
+		}
+		rest = first
+	}
+	if asks {
+		rest += "?" + query
+	}
+	return user + rest
 }
