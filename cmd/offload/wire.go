@@ -65,6 +65,9 @@ func openExisting(ctx context.Context, cfg configs.Config, log *slog.Logger) (*p
 }
 
 func storeFailure(cfg configs.Config, err error) error {
+	if errors.Is(err, store.ErrURL) {
+		return usageError("docs/store.md shows the forms that an address can have", "%w", err)
+	}
 	if cfg.Redis == "" && errors.Is(err, fs.ErrPermission) {
 		return usageError("name a folder that you may write to with --data or OFFLOAD_DATA", "%w", err)
 	}

@@ -27,8 +27,8 @@ const (
 	manyDialTimeout = 5 * time.Second
 )
 
-// errURL begins every error on the form of a URL.
-var errURL = errors.New("Redis URL is not usable")
+// ErrURL begins every error on the form of a URL.
+var ErrURL = errors.New("Redis URL is not usable")
 
 // poolSize is the number of connections a client may open to one server.
 func poolSize() int { return max(32, 10*runtime.GOMAXPROCS(0)) }
@@ -45,7 +45,7 @@ type target struct {
 func parseURL(raw string) (*target, error) {
 	scheme, rest, ok := strings.Cut(raw, "://")
 	if !ok {
-		return nil, fmt.Errorf("%w: it has no scheme; write redis://host:6379/0 or unix:///path/to/redis.sock", errURL)
+		return nil, fmt.Errorf("%w: it has no scheme; write redis://host:6379/0 or unix:///path/to/redis.sock", ErrURL)
 	}
 	switch scheme {
 	case "redis", "rediss", "unix":
@@ -53,7 +53,7 @@ func parseURL(raw string) (*target, error) {
 	case "redis-sentinel", "rediss-sentinel", "redis-cluster", "rediss-cluster":
 		m, err := parseMany(rest)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %s: %w", errURL, scheme, err)
+			return nil, fmt.Errorf("%w: %s: %w", ErrURL, scheme, err)
 		}
 		m.name = scheme + "://" + m.name
 		m.tls = strings.HasPrefix(scheme, "rediss")
@@ -62,7 +62,7 @@ func parseURL(raw string) (*target, error) {
 		}
 		return m.asSentinel()
 	}
-	return nil, fmt.Errorf("%w: scheme %q is unknown; use redis, rediss, unix, redis-sentinel or redis-cluster", errURL, scheme)
+	return nil, fmt.Errorf("%w: scheme %q is unknown; use redis, rediss, unix, redis-sentinel or redis-cluster", ErrURL, scheme)
 }
 
 func parseSingle(scheme, raw string) (*target, error) {
@@ -72,7 +72,7 @@ func parseSingle(scheme, raw string) (*target, error) {
 		if errors.As(err, &ue) {
 			err = ue.Err
 		}
-		return nil, fmt.Errorf("%w: %s: %s", errURL, scheme, withoutSecrets(err.Error(), raw))
+		return nil, fmt.Errorf("%w: %s: %s", ErrURL, scheme, withoutSecrets(err.Error(), raw))
 	}
 	o.MinRetryBackoff, o.MaxRetryBackoff = minRetryBackoff, maxRetryBackoff
 	o.DisableIdentity = true // the command fails on servers older than 7.2
@@ -190,7 +190,7 @@ func (m *manyHosts) options() (*redis.UniversalOptions, error) {
 	}
 	db, err := strconv.Atoi(m.path)
 	if err != nil || db < 0 {
-		return nil, fmt.Errorf("%w: %s: the database is a number, not %q", errURL, m.name, m.path)
+		return nil, fmt.Errorf("%w: %s: the database is a number, not %q", ErrURL, m.name, m.path)
 	}
 	o.DB = db
 	return o, nil
@@ -203,7 +203,7 @@ func (m *manyHosts) asSentinel() (*target, error) {
 	}
 	o.MasterName = m.query.Get("master")
 	if o.MasterName == "" {
-		return nil, fmt.Errorf("%w: %s: the master's name is missing; add ?master=NAME", errURL, m.name)
+		return nil, fmt.Errorf("%w: %s: the master's name is missing; add ?master=NAME", ErrURL, m.name)
 	}
 	o.SentinelUsername = m.query.Get("sentinel_username")
 	o.SentinelPassword = m.query.Get("sentinel_password")
@@ -225,7 +225,7 @@ func (m *manyHosts) asCluster() (*target, error) {
 		return nil, err
 	}
 	if o.DB != 0 {
-		return nil, fmt.Errorf("%w: %s: a cluster has database 0 only", errURL, m.name)
+		return nil, fmt.Errorf("%w: %s: a cluster has database 0 only", ErrURL, m.name)
 	}
 	if err := m.unknown(); err != nil {
 		return nil, err
@@ -247,7 +247,7 @@ next:
 				continue next
 			}
 		}
-		return fmt.Errorf("%w: %s: parameter %q is unknown", errURL, m.name, k)
+		return fmt.Errorf("%w: %s: parameter %q is unknown", ErrURL, m.name, k)
 	}
 	return nil
 }
