@@ -215,12 +215,15 @@ func (s *Service) WorkersRunning(ctx context.Context) (int, error) {
 	return len(names), err
 }
 
-// ErrNoWorker says that a name fits no worker, or several.
-var ErrNoWorker = errors.New("no such worker")
+// ErrNoWorker says that a name fits no worker, ErrManyWorkers that it fits several.
+var (
+	ErrNoWorker    = errors.New("no such worker")
+	ErrManyWorkers = errors.New("more than one worker")
+)
 
 // FindWorkers returns the workers that a name means: one by its name, its ID or the beginning of either, or with byHost all
-// of one host. A silent one is meant only where no living one is. It returns ErrNoWorker, wrapped, for a name that fits
-// none or several.
+// of one host. A silent one is meant only where no living one is. It returns ErrNoWorker or ErrManyWorkers, wrapped, for a
+// name that fits none or several.
 func FindWorkers(all []WorkerInfo, name string, byHost bool) ([]WorkerInfo, error) {
 	fits := []func(WorkerInfo) bool{func(i WorkerInfo) bool { return i.Host == name }}
 	if !byHost {
@@ -242,15 +245,25 @@ func FindWorkers(all []WorkerInfo, name string, byHost bool) ([]WorkerInfo, erro
 				return found, nil
 			}
 			if len(found) > 1 {
-				ids := make([]string, len(found))
-				for n, i := range found {
-					ids[n] = i.ID
-				}
-				return nil, fmt.Errorf("%q may be %s: %w", name, strings.Join(ids, " or "), ErrNoWorker)
+				return nil, fmt.Errorf("%.60q fits %s: %w", name, strings.Join(tellApart(found), ", "), ErrManyWorkers)
 			}
 		}
 	}
-	return nil, fmt.Errorf("%q: %w", name, ErrNoWorker)
+	return nil, fmt.Errorf("%.60q: %w", name, ErrNoWorker)
+}
+
+// tellApart names workers: by their IDs where two have the same name.
+func tellApart(all []WorkerInfo) []string {
+	names, ids := make([]string, len(all)), make([]string, len(all))
+	twins, seen := false, map[string]bool{}
+	for n, i := range all {
+		twins = twins || seen[i.Name]
+		names[n], ids[n], seen[i.Name] = i.Name, i.ID, true
+	}
+	if twins {
+		return ids
+	}
+	return names
 }
 
 // Drain asks a worker, named by its ID, to take nothing new: files that have begun may end, however long they take, and

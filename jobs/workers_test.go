@@ -171,8 +171,21 @@ func TestFindWorkers(t *testing.T) {
 		for _, i := range found {
 			ids = append(ids, i.ID)
 		}
-		if got := strings.Join(ids, " "); got != c.want || (c.want == "") != errors.Is(err, ErrNoWorker) {
+		if got := strings.Join(ids, " "); got != c.want || (c.want == "") != (errors.Is(err, ErrNoWorker) || errors.Is(err, ErrManyWorkers)) {
 			t.Errorf("%q (by host: %v): %s, %v, want %s", c.name, c.byHost, got, err, c.want)
+		}
+	}
+	for _, c := range []struct {
+		all  []WorkerInfo
+		name string
+		want string
+	}{
+		{all, "alpha", `"alpha" fits alpha/1, alpha/12: more than one worker`},
+		{append(all, WorkerInfo{Name: "beta/1", ID: "beta:x:1:FFFF", Host: "beta"}), "beta/1", `"beta/1" fits beta:x:1:CCCC, beta:x:1:FFFF: more than one worker`},
+		{all, strings.Repeat("ü", 5000), `"` + strings.Repeat("ü", 60) + `": no such worker`},
+	} {
+		if _, err := FindWorkers(c.all, c.name, false); err == nil || err.Error() != c.want {
+			t.Errorf("%.60s: %v, want %s", c.name, err, c.want)
 		}
 	}
 }

@@ -166,6 +166,7 @@ func badLines() []badLine {
 		{name: "limit an unknown remote", args: "workers set --remote frist: --transfers 3", want: "no remote called frist:"},
 		{name: "limit a bad account", args: "workers set --account A --transfers 3", want: "--account"},
 		{name: "negative limit of files", args: "workers set --account anna --transfers -1", want: "--transfers"},
+		{name: "limit of no files at all", args: "workers set --account anna --transfers 0", want: "from 1 to 10000"},
 		{name: "huge limit of files", args: "workers set --account anna --transfers 10001", want: "--transfers"},
 		{name: "limit of files in words", args: "workers set --account anna --transfers many", want: "--transfers"},
 		{name: "limit of files in Arabic digits", args: "workers set --account anna --transfers ٣", want: "--transfers"},
@@ -282,6 +283,9 @@ func badLines() []badLine {
 		{name: "batches from the environment", args: "jobs list", env: "OFFLOAD_WORKER_BATCHES=-3", want: "OFFLOAD_WORKER_BATCHES"},
 		{name: "worker batches", args: "worker --batches 0", want: "batches"},
 		{name: "health of another", args: "health worker-1", want: `doesn't take "worker-1"`},
+		{name: "database of a cluster", args: "health --redis redis-cluster://127.0.0.1:1/3", want: "database 0 only"},
+		{name: "database in words", args: "worker --redis redis://127.0.0.1:1/abc", want: "invalid database number"},
+		{name: "misspelt parameter", args: "jobs list --redis rediss-sentinel://127.0.0.1:1?master=m&passwort=x", want: `parameter "passwort" is unknown`},
 		{name: "health on a wrong address", args: "health --redis queue:6379", want: "setting redis"},
 		{name: "data is a file", args: "run {dir}/a {dir}/b --data {dir}/rclone.conf/x", want: "data folder"},
 	}

@@ -172,7 +172,10 @@ func (a *app) runWorkersDrain(c *cli.Context, act func(*jobs.Service, context.Co
 		}
 	}
 	found, err := jobs.FindWorkers(all, name, byHost)
-	if err != nil {
+	switch {
+	case errors.Is(err, jobs.ErrManyWorkers):
+		return usageError("give more of the name, or choose all of a host with --host", "%w", err)
+	case err != nil:
 		return usageError(workersHint(all), "%w", err)
 	}
 	var ids []string
@@ -252,7 +255,7 @@ func (a *app) runWorkersSet(c *cli.Context) error {
 	files := int64(0)
 	if text != transfersDefault && text != transfersNone {
 		var err error
-		if files, err = configs.ParseCount(text, 0, jobs.MaxFiles); err != nil {
+		if files, err = configs.ParseCount(text, 1, jobs.MaxFiles); err != nil {
 			return usageError("write a number of files such as 8, none or default", "--transfers: %w", err)
 		}
 	}
