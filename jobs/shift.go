@@ -30,11 +30,12 @@ func (w *worker) shifts(soft, hard, work context.Context, queues map[string]int)
 	var stopped sync.Once
 	stop := func() { stopped.Do(func() { close(w.stopping) }) }
 	defer stop() // before earlier.Wait
-	for {
+	for told := "worker started"; ; told = "this worker takes work again" {
 		sh, err := w.begin(work, queues)
 		if err != nil {
 			return err
 		}
+		w.log.Info(told, "worker", w.name, "batches", w.opt.Batches)
 		drained := w.untilStop(soft, hard, true)
 		if drained {
 			close(sh.over)
@@ -52,7 +53,6 @@ func (w *worker) shifts(soft, hard, work context.Context, queues map[string]int)
 			return nil
 		}
 		w.hands.drain(false)
-		w.log.Info("this worker takes work again", "worker", w.name)
 	}
 }
 
@@ -92,7 +92,6 @@ func (w *worker) begin(work context.Context, queues map[string]int) (*shift, err
 	if err := sh.srv.Start(asynq.HandlerFunc(handle)); err != nil {
 		return nil, fmt.Errorf("start the queue's worker: %w", err)
 	}
-	w.log.Info("worker started", "worker", w.name, "batches", w.opt.Batches)
 	return sh, nil
 }
 

@@ -89,13 +89,13 @@ func (a *app) runWorker(c *cli.Context) error {
 	defer stopSoft()
 	hard, stopHard := context.WithCancel(ctx)
 	defer stopHard()
+	log.Info("worker starts", "batches", cfg.Worker.Batches, "transfers", cfg.Worker.Transfers, "store", storeName(cfg))
 	ended := make(chan error, 1)
 	go func() {
 		ended <- p.jobs.RunWorker(soft, hard, jobs.WorkerOptions{
 			Batches: cfg.Worker.Batches, Transfers: cfg.Worker.Transfers,
 		})
 	}()
-	log.Info("worker started", "batches", cfg.Worker.Batches, "transfers", cfg.Worker.Transfers, "store", storeName(cfg))
 	var late <-chan time.Time // when a stop has taken too long; nil before there is one
 	for stops := 0; ; {
 		select {
