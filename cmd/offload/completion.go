@@ -82,7 +82,7 @@ func (a *app) complete(root *cli.App, typed []string) {
 	case flag == "remote":
 		candidates = a.remoteCandidates()
 	case flag != "":
-		for _, value := range append(flagValues(flag), a.planValues(flag)...) {
+		for _, value := range append(valuesOf(v.command(), flag), a.planValues(flag)...) {
 			candidates = append(candidates, value+"\t")
 		}
 	case strings.HasPrefix(word, "-"):
@@ -120,6 +120,18 @@ func walk(root *cli.App, typed []string) (v invocation, positional int, flag str
 		}
 	}
 	return v, positional, flag
+}
+
+// valuesOf are the values that a flag of the command can have: of the states those in which its verb can be done.
+func valuesOf(c *cli.Command, flag string) []string {
+	if flag == "state" && c != nil {
+		for _, v := range jobVerbs() {
+			if v.name == c.Name {
+				return stateNames(v.states)
+			}
+		}
+	}
+	return flagValues(flag)
 }
 
 func flagCandidates(root *cli.App, v invocation) []string {

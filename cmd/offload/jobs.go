@@ -96,31 +96,40 @@ func (a *app) withJob(c *cli.Context, action func(*cli.Context, *parts, string) 
 	return action(c, p, id)
 }
 
-func (a *app) runJobsList(c *cli.Context) error {
+// listOptions reads which jobs are to be listed.
+func listOptions(c *cli.Context) (jobs.ListOptions, error) {
 	o := jobs.ListOptions{Account: c.String("account"), Limit: 50}
 	for _, s := range c.StringSlice("state") {
 		if !slices.Contains(flagValues("state"), s) {
-			return usageError("the states are "+strings.Join(flagValues("state"), ", "), "--state: there is no state %s", configs.Quote(s))
+			return o, usageError("the states are "+strings.Join(flagValues("state"), ", "), "--state: there is no state %s", configs.Quote(s))
 		}
 		o.States = append(o.States, jobs.State(s))
 	}
 	if c.IsSet("account") {
 		if err := configs.CheckAccount(o.Account); err != nil {
-			return usageError("use up to 64 of a-z 0-9 . _ -", "--account: %w", err)
+			return o, usageError("use up to 64 of a-z 0-9 . _ -", "--account: %w", err)
 		}
 	}
 	if c.IsSet("limit") {
 		n, err := configs.ParseCount(c.String("limit"), 1, 1_000_000)
 		if err != nil {
-			return usageError("write a number of jobs", "--limit: %w", err)
+			return o, usageError("write a number of jobs", "--limit: %w", err)
 		}
 		o.Limit = int(n)
 	}
 	if c.Bool("all") {
 		if c.IsSet("limit") {
-			return usageError("give one of them", "--all and --limit contradict each other")
+			return o, usageError("give one of them", "--all and --limit contradict each other")
 		}
 		o.Limit = math.MaxInt
+	}
+	return o, nil
+}
+
+func (a *app) runJobsList(c *cli.Context) error {
+	o, err := listOptions(c)
+	if err != nil {
+		return err
 	}
 	cfg, log, err := a.settings(c, "warn")
 	if err != nil {
@@ -142,6 +151,10 @@ func (a *app) runJobsList(c *cli.Context) error {
 	}
 	if c.Bool("json") {
 		return writeJSON(a.out, list)
+	}
+	if len(list) == 0 && (len(o.States) > 0 || o.Account != "") {
+		a.note("no job is like that; `offload jobs list` shows all")
+		return nil
 	}
 	if len(list) == 0 {
 		a.note("no jobs; `offload run SRC DST` or `offload enqueue SRC DST` makes one")

@@ -49,16 +49,18 @@ func removeJob(s *jobs.Service, ctx context.Context, id string) (jobs.Job, error
 
 func (a *app) newJobsVerb(v verb) *cli.Command {
 	about := fmt.Sprintf("--all, --state and --account choose all jobs that can be %s instead of naming them.", v.done)
+	all := "all jobs that can be " + v.done
 	if v.name == "resume" {
 		about = "--all and --account choose paused jobs, --state also those that wait, instead of naming them."
+		all = "all paused jobs"
 	}
 	return &cli.Command{
 		Name: v.name, Usage: v.usage, ArgsUsage: "[ID...]",
-		Description: about + " One job is printed as a JSON object, several as an array.",
+		Description: about + "\nWith --json one job that is named is printed as an object, several and chosen ones as an array.",
 		UsageText: fmt.Sprintf("offload jobs %s 01KB3Q7W5T0000000000000000\noffload jobs %s --account anna --state %s",
 			v.name, v.name, v.states[0]),
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "all", Usage: "all jobs that can be " + v.done},
+			&cli.BoolFlag{Name: "all", Usage: all},
 			&cli.StringSliceFlag{Name: "state", Usage: "those in `STATE` (may be repeated): " + strings.Join(stateNames(v.states), ", ")},
 			&cli.StringFlag{Name: "account", Usage: "those of account `NAME`"},
 		},

@@ -28,7 +28,8 @@ func (a *app) newWorker() *cli.Command {
 	return &cli.Command{
 		Name: "worker", Usage: "work on the jobs of the store until stopped",
 		Description: `Any number of workers share the jobs of one store. It refuses to start on a Redis that may evict keys, and
-warns where nothing is persisted. ` + stopText,
+warns where nothing is persisted.
+` + stopText,
 		UsageText: "offload worker --redis redis://queue:6379/0\noffload worker --batches 2 --transfers 4",
 		Flags:     workerFlags(),
 		Action:    func(c *cli.Context) error { return a.runWorker(c) },

@@ -21,7 +21,8 @@ import (
 // newWorkers builds the commands about the workers of a pool.
 func (a *app) newWorkers() *cli.Command {
 	host := func() cli.Flag { return &cli.StringFlag{Name: "host", Usage: "all workers of host `NAME`"} }
-	drain := `NAME is that of ` + "`offload workers list`" + `, its beginning, or the host where only one worker runs on it (a container's ID).`
+	drain := `NAME is that of ` + "`offload workers list`" + `, its beginning, or the host where only one worker runs on it (a
+container's ID).`
 	return &cli.Command{
 		Name: "workers", Usage: "look at the workers of the pool and steer them",
 		Description: `A worker that ends properly leaves the list; one that wasn't heard of for 15 seconds is silent, and forgotten
@@ -35,7 +36,8 @@ after an hour. ` + "`offload run`" + ` is none of them.`,
 			{
 				Name: "drain", Usage: "let a worker take nothing new, so that it can be stopped without cutting a file", ArgsUsage: "[NAME]",
 				Description: `Files that have begun end, however large they are; whatever else the worker has goes to the others at once. Then it
-waits, drained, until it is stopped or resumed; a worker that is started again isn't drained. ` + drain,
+waits, drained, until it is stopped or resumed; a worker that is started again isn't drained.
+` + drain,
 				UsageText: "offload workers drain 3f2a9c0d1b7e --wait && docker stop 3f2a9c0d1b7e\noffload workers drain --host nas",
 				Flags:     []cli.Flag{host(), &cli.BoolFlag{Name: "wait", Usage: "return when it has nothing in hand any more"}},
 				Action:    func(c *cli.Context) error { return a.runWorkersDrain(c, (*jobs.Service).Drain) },
