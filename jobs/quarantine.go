@@ -174,43 +174,77 @@ func all(n, but int) map[int]bool {
 // try does a suspected entry, the only one that t doesn't omit, alone in this process if the others end in time. It tells
 // whether they did.
 func (w *worker) try(ctx context.Context, u *unit, o *openJob, i int, wait time.Duration, t transfer.Batch, env transfer.Env) (transfer.Report, bool, error) {
-	patience, over := context.WithTimeout(ctx, wait)
-	alone, err := w.gate.alone(ctx, patience)
+	waiting, waited := u.whileRunning(ctx) // what another trial takes, a stop doesn't
+	patience, over := context.WithTimeout(waiting, wait)
+	alone, err := w.gate.alone(waiting, patience)
 	over()
+	waited()
 	if err != nil {
 		return transfer.Report{}, false, err
 	}
 	defer w.gate.endTrial()
-	how := inTrial
+	tr := &trial{how: inTrial, note: func(ctx context.Context, how string) error { return w.s.scripts.begin(ctx, u.hold, i, how) }}
 	if alone {
-		how = aloneTrial
+		tr.how = aloneTrial
 	}
-	env.Begin = func(ctx context.Context, i int) error { return w.s.scripts.begin(ctx, u.hold, i, how) }
+	env.Begin = func(ctx context.Context, _ int) error { return tr.begin(ctx) }
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	ctx, done := context.WithCancel(ctx)
 	defer done()
 	if alone {
-		beside.Go(func() { w.letIn(ctx, u, i) })
+		beside.Go(func() { w.letIn(ctx, tr) })
 	}
 	report, err := o.pair.RunBatch(ctx, t, env)
 	return report, alone, err
 }
 
+// trial is how the store is told of a suspected entry.
+type trial struct {
+	note func(ctx context.Context, how string) error
+
+	mu    sync.Mutex
+	how   string
+	begun bool
+}
+
+// begin notes that the entry begins.
+func (t *trial) begin(ctx context.Context) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.begun = true
+	return t.note(ctx, t.how)
+}
+
+// endAlone notes that the entry isn't alone any more: at once, or when it begins. It may still wait for a slot.
+func (t *trial) endAlone(ctx context.Context) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.how = inTrial
+	if !t.begun {
+		return nil
+	}
+	return t.note(ctx, t.how)
+}
+
 // letIn opens the gate to others when a trial takes long, once it is noted that the entry isn't alone any more.
-func (w *worker) letIn(ctx context.Context, u *unit, i int) {
-	long := time.NewTimer(aloneTime)
-	defer long.Stop()
-	select {
-	case <-ctx.Done():
-		return
-	case <-long.C:
+func (w *worker) letIn(ctx context.Context, t *trial) {
+	next := time.NewTimer(aloneTime)
+	defer next.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-next.C:
+		}
+		err := t.endAlone(ctx)
+		if err == nil {
+			w.gate.open()
+			return
+		}
+		w.warn("note that a file isn't alone any more", "error", err)
+		next.Reset(beat)
 	}
-	if err := w.s.scripts.begin(ctx, u.hold, i, inTrial); err != nil {
-		w.log.Warn("note that a file isn't alone any more", "job", u.job, "unit", u.unit, "error", err)
-		return
-	}
-	w.gate.open()
 }
 
 // quarantine records an entry as failed that kills its workers, and begins to count anew for the batch.

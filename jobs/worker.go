@@ -222,7 +222,10 @@ func (w *worker) do(ctx context.Context, u *unit) (err error) {
 	n, isBatch := batchNumber(u.unit)
 	switch {
 	case u.unit == unitScan:
-		if err := w.gate.enter(ctx); err != nil {
+		waiting, waited := u.whileRunning(ctx)
+		err := w.gate.enter(waiting)
+		waited()
+		if err != nil {
 			return err
 		}
 		defer w.gate.leave()
