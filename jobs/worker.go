@@ -166,11 +166,6 @@ func (w *worker) serve(ctx context.Context, queue string, p payload) error {
 		return err
 	}
 	defer w.crowd.serves()()
-	if isLane(queue) {
-		if e := w.s.refill(ctx, queue); e != nil { // maintenance does so too
-			w.log.Warn("send tickets", "queue", queue, "error", e)
-		}
-	}
 	w.s.look(ctx, h.job, lookRunning) // should this process die, somebody notices soon
 	u := &unit{hold: h, turn: got, w: w, watch: newWatcher(time.Now()), halt: make(chan struct{})}
 	u.renewed(asked)
@@ -181,6 +176,7 @@ func (w *worker) serve(ctx context.Context, queue string, p payload) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var beats sync.WaitGroup
 	beats.Go(func() { u.keep(ctx, cancel) })
+	beats.Go(func() { w.refill(context.WithoutCancel(ctx), queue) }) // a thousand calls at times: the unit doesn't wait for them
 	defer beats.Wait()
 	defer cancel(nil)
 	err = w.do(ctx, u)
@@ -207,6 +203,16 @@ func (w *worker) serve(ctx context.Context, queue string, p payload) error {
 		w.warn("go on with the job", "job", h.job, "error", e)
 	}
 	return err
+}
+
+// refill sends the tickets that are owed to a lane. Maintenance does so too.
+func (w *worker) refill(ctx context.Context, queue string) {
+	if !isLane(queue) {
+		return
+	}
+	if err := w.s.refill(ctx, queue); err != nil {
+		w.warn("send tickets", "queue", queue, "error", err)
+	}
 }
 
 func (w *worker) do(ctx context.Context, u *unit) (err error) {
