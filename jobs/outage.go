@@ -50,6 +50,19 @@ func (j Job) of(side string) string {
 	return j.Source
 }
 
+// waitCost is what a second counts as, in bytes, in which a unit keeps its place for a remote that doesn't answer: about
+// what the batches of other jobs would have moved there. Else such a job would have most places soon, as its turns cost nothing.
+const waitCost = 4 << 20
+
+// cost is what the unit's turn has come to, which began at the given time.
+func (u *unit) cost(began time.Time) int64 {
+	n := u.watch.total()
+	if u.watch.waits() {
+		n = max(n, int64(min(time.Since(began), longestAbsence).Seconds()*waitCost))
+	}
+	return n
+}
+
 // follow makes the unit's reports tell which remotes of the job's pair don't answer.
 func (u *unit) follow(j Job, pair *transfer.Pair) {
 	u.watch.silent(func() []Outage { return outagesOf(j, pair.Outages()) })

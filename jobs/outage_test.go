@@ -109,3 +109,28 @@ func TestOutagesOfSeveralWorkersAreToldOnce(t *testing.T) {
 		t.Errorf("%+v", all)
 	}
 }
+
+// A job whose remote doesn't answer doesn't take every other turn from those that could move something in that time.
+func TestAJobThatWaitsForARemotePaysForItsPlace(t *testing.T) {
+	w := newWorld(t, "")
+	w.tree(300, 10)
+	var gone atomic.Bool
+	silent, tries := w.dst+"silent", atomic.Int64{}
+	w.svc = w.service(func(ctx context.Context, src, dst string, o transfer.Options) (*transfer.Pair, error) {
+		if dst == silent && gone.Load() {
+			tries.Add(1)
+			return nil, refused(transfer.SideDest)
+		}
+		return transfer.Open(ctx, src, dst, o)
+	})
+	o := w.order(transfer.DeleteNever)
+	o.Dest = silent
+	w.enqueue(o)
+	gone.Store(true)
+	id := w.enqueue(w.order(transfer.DeleteNever)).ID
+	w.worker(w.svc, WorkerOptions{Batches: 1})
+	w.reach(id, Completed)
+	if n := tries.Load(); n > 5 {
+		t.Errorf("the other job had %d turns meanwhile", n)
+	}
+}

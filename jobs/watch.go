@@ -86,6 +86,13 @@ func (w *watcher) silent(ask func() []Outage) {
 	w.outages = ask
 }
 
+// waits tells whether a remote doesn't answer now.
+func (w *watcher) waits() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.outages != nil && len(w.outages()) > 0
+}
+
 // report tells what happens now, as JSON.
 func (w *watcher) report(now time.Time) (string, error) {
 	w.mu.Lock()

@@ -196,7 +196,7 @@ func (w *worker) serve(ctx context.Context, queue string, p payload) error {
 	}
 	after, done := context.WithTimeout(context.WithoutCancel(ctx), storeWait)
 	defer done()
-	if e := w.s.ring.count(after, &u.turn, u.watch.total()); e != nil {
+	if e := w.s.ring.count(after, &u.turn, u.cost(asked)); e != nil {
 		w.warn("count a turn", "job", h.job, "error", e)
 	}
 	if e := w.s.audit(after, h.job); e != nil {
