@@ -132,19 +132,19 @@ func (r *run) mindStop(ctx context.Context) (end func()) {
 		if r.env.Grace == nil {
 			return
 		}
-		grace := r.env.Grace()
-		if grace <= 0 {
-			return
-		}
-		till := time.Now().Add(grace)
 		tick := time.NewTicker(cutEvery)
 		defer tick.Stop()
-		for {
-			left := time.Until(till)
-			if len(r.p.Outages()) > 0 {
-				left = 0 // nothing can end before they are over
+		for till := (time.Time{}); ; {
+			if grace := r.env.Grace(); till.IsZero() && grace > 0 { // what was drained first may be stopped much later
+				till = time.Now().Add(grace)
 			}
-			r.flights.cut(time.Now(), left)
+			if !till.IsZero() {
+				left := time.Until(till)
+				if len(r.p.Outages()) > 0 {
+					left = 0 // nothing can end before they are over
+				}
+				r.flights.cut(time.Now(), left)
+			}
 			select {
 			case <-tick.C:
 			case <-ctx.Done():

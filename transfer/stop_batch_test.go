@@ -55,6 +55,13 @@ func (r *slowReader) Read(p []byte) (int, error) {
 
 // At a stop the file that can't end in the grace is handed back at once, those that can end do, and nothing new begins.
 func TestAStopHandsLargeFilesBack(t *testing.T) {
+	for name, drained := range map[string]time.Duration{"working": 0, "drained": time.Second} {
+		t.Run(name, func(t *testing.T) { stopHandsLargeFilesBack(t, drained) })
+	}
+}
+
+// stopHandsLargeFilesBack lets nothing new begin for a while before the stop.
+func stopHandsLargeFilesBack(t *testing.T, drained time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		s, d := newRemote(t, "memory"), newRemote(t, "memory")
 		names := []string{"huge", "nearly done", "small", "waiting"}
@@ -65,7 +72,13 @@ func TestAStopHandsLargeFilesBack(t *testing.T) {
 		w := &world{t: t, src: s, dst: d, entries: entriesOf(t, s, names...), meter: &memMeter{}, journal: newJournal(len(names))}
 		w.pair = transfer.NewPair(&slowFs{s, 1000}, d, transfer.Options{})
 		env, halt := w.env(), make(chan struct{})
-		env.Slots, env.Stopping, env.Grace = newSlots(3), halt, func() time.Duration { return 8 * time.Second }
+		began := time.Now()
+		env.Slots, env.Stopping, env.Grace = newSlots(3), halt, func() time.Duration {
+			if time.Since(began) < 2*time.Second {
+				return 0
+			}
+			return 8 * time.Second
+		}
 		env.Stopped = func(ctx context.Context) error {
 			select {
 			case <-halt:
@@ -75,9 +88,8 @@ func TestAStopHandsLargeFilesBack(t *testing.T) {
 			}
 		}
 		stopped := make(map[string]time.Duration)
-		began := time.Now()
 		env.Watcher = &ends{began: began, at: stopped}
-		time.AfterFunc(2*time.Second, func() { close(halt) })
+		time.AfterFunc(2*time.Second-drained, func() { close(halt) })
 		rep, err := w.pair.RunBatch(t.Context(), transfer.Batch{Entries: w.entries}, env)
 		if err != nil || rep.Pending != 2 {
 			t.Fatalf("%+v, %v", rep, err)
