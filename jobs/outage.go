@@ -158,8 +158,7 @@ func (u *unit) whileRunning(ctx context.Context) (running context.Context, end f
 	return running, func() { close(over); minding.Wait() }
 }
 
-// open opens the remotes of a job for a unit; release must be called when they aren't needed any more. Some backends keep
-// the context that they were opened with: it isn't canceled by a stop that comes later.
+// open opens the remotes of a job for a unit; release must be called when they aren't needed any more.
 func (w *worker) open(ctx context.Context, u *unit, j Job) (o *openJob, release func(), err error) {
 	opening, opened := u.whileRunning(ctx)
 	defer opened()

@@ -24,6 +24,7 @@ type openJob struct {
 	order Order
 	mu    sync.Mutex // held while opening
 	pair  *transfer.Pair
+	ended func() // ends the context that pair was opened with
 	slots *slots
 	pace  *pacer
 	users int
@@ -59,7 +60,7 @@ func (p *pairs) get(ctx context.Context, j Job) (*openJob, func(), error) {
 	idle := p.takeIdle()
 	p.mu.Unlock()
 	for _, old := range idle {
-		old.pair.Close(context.WithoutCancel(ctx))
+		old.close(context.WithoutCancel(ctx))
 	}
 	release := func() {
 		p.mu.Lock()
@@ -68,23 +69,44 @@ func (p *pairs) get(ctx context.Context, j Job) (*openJob, func(), error) {
 		last := o.stale && o.users == 0 && o.pair != nil
 		p.mu.Unlock()
 		if last {
-			o.pair.Close(context.WithoutCancel(ctx))
+			o.close(context.WithoutCancel(ctx))
 		}
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.pair == nil {
-		pair, err := p.open(ctx, j.Order.Source, j.Order.Dest, j.Order.Options)
-		if err != nil {
+		if err := p.begin(ctx, o, j); err != nil {
 			release()
 			return nil, nil, err
 		}
-		o.pair = pair
-		if pair.PacesItself() {
+		if o.pair.PacesItself() {
 			o.slots.widen()
 		}
 	}
 	return o, release, nil
+}
+
+// begin opens the remotes. Some backends go on using the context that they were opened with, to renew an access token: it
+// must outlive the unit that happened to open them.
+func (p *pairs) begin(ctx context.Context, o *openJob, j Job) error {
+	own, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	untie := context.AfterFunc(ctx, func() { end(context.Cause(ctx)) })
+	pair, err := p.open(own, j.Order.Source, j.Order.Dest, j.Order.Options)
+	if !untie() && err == nil {
+		pair.Close(context.WithoutCancel(ctx))
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		end(nil)
+		return err
+	}
+	o.pair, o.ended = pair, func() { end(nil) }
+	return nil
+}
+
+func (o *openJob) close(ctx context.Context) {
+	o.pair.Close(ctx)
+	o.ended()
 }
 
 // forget makes the next batch of a job open its remotes anew.
@@ -98,7 +120,7 @@ func (p *pairs) forget(ctx context.Context, id string) {
 	unused := o != nil && o.users == 0 && o.pair != nil
 	p.mu.Unlock()
 	if unused {
-		o.pair.Close(context.WithoutCancel(ctx))
+		o.close(context.WithoutCancel(ctx))
 	}
 }
 
@@ -123,7 +145,7 @@ func (p *pairs) close(ctx context.Context) {
 	for id, o := range p.all {
 		delete(p.all, id)
 		if o.pair != nil {
-			o.pair.Close(ctx)
+			o.close(ctx)
 		}
 	}
 }
