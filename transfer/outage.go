@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/fserrors"
 )
 
@@ -133,10 +135,7 @@ func (p *Pair) ask(ctx context.Context, side string) error {
 	defer cancel()
 	doubt := time.AfterFunc(askSoon, func() { p.doubted(side) })
 	defer doubt.Stop()
-	err := guarded(func() error {
-		_, err := p.of(side).List(asking, "")
-		return err
-	})
+	err := guarded(func() error { return listSome(asking, p.of(side)) })
 	if err != nil && asking.Err() != nil {
 		return context.DeadlineExceeded
 	}
@@ -144,6 +143,28 @@ func (p *Pair) ask(ctx context.Context, side string) error {
 		return err
 	}
 	return nil
+}
+
+// errListed ends a listing of which a page has come.
+var errListed = errors.New("a page is enough")
+
+// listSome lists the root, and no more of it than its first page where it comes in pages: the whole of a large folder may
+// take longer than any question, which would then never be answered.
+func listSome(ctx context.Context, f fs.Fs) error {
+	pages := f.Features().ListP
+	if pages == nil {
+		_, err := f.List(ctx, "")
+		return err
+	}
+	var came atomic.Bool
+	err := pages(ctx, "", func(fs.DirEntries) error {
+		came.Store(true)
+		return errListed
+	})
+	if came.Load() {
+		return nil
+	}
+	return err
 }
 
 // doubted notes that a question wasn't answered soon.

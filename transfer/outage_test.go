@@ -163,6 +163,54 @@ func TestOneFileIsToBlame(t *testing.T) {
 	})
 }
 
+// endlessFs is a remote whose root takes longer to list than any question waits; its first page comes soon.
+type endlessFs struct {
+	*awayFs
+	fails atomic.Int64 // so many uploads fail before others don't
+}
+
+func (f *endlessFs) Features() *fs.Features {
+	features := *f.awayFs.Features()
+	features.ListP = func(ctx context.Context, dir string, page fs.ListRCallback) error {
+		for range 100 {
+			if err := transfer.Sleep(ctx, time.Second); err != nil {
+				return err
+			}
+			if err := page(nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return &features
+}
+
+func (f *endlessFs) List(ctx context.Context, dir string) (all fs.DirEntries, err error) {
+	err = f.Features().ListP(ctx, dir, func(fs.DirEntries) error { return nil })
+	return nil, err
+}
+
+func (f *endlessFs) Put(ctx context.Context, in io.Reader, o fs.ObjectInfo, opts ...fs.OpenOption) (fs.Object, error) {
+	if f.fails.Add(-1) >= 0 {
+		return nil, f.err
+	}
+	return f.awayFs.Put(ctx, in, o, opts...)
+}
+
+// A remote whose root is too large to be listed in the time of a question isn't taken for one that doesn't answer.
+func TestALargeRootAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, src, dst := awayWorld(t, 3)
+		slow := &endlessFs{awayFs: dst}
+		slow.fails.Store(1)
+		w.pair = transfer.NewPair(src, slow, transfer.Options{})
+		rep, err := w.pair.RunBatch(t.Context(), transfer.Batch{Entries: w.entries}, w.env())
+		if err != nil || rep.Pending > 0 || len(w.pair.Outages()) > 0 {
+			t.Errorf("%+v, %v, away: %+v", rep, err, w.pair.Outages())
+		}
+	})
+}
+
 // Unknown trouble isn't taken for an outage, nor what a remote refuses.
 func TestWhatIsAnOutage(t *testing.T) {
 	for _, c := range []struct {
