@@ -28,7 +28,9 @@ type awayFs struct {
 	away  atomic.Bool
 	lists atomic.Int64 // of the root, while it was away
 	met   atomic.Int64 // other calls then
-	never string       // the file that no upload of succeeds
+	began atomic.Bool
+	never string // the file that no upload of succeeds
+	last  string // the file whose upload meets the beginning of an outage
 }
 
 // Features leaves out the other ways to list.
@@ -57,6 +59,9 @@ func (f *awayFs) NewObject(ctx context.Context, p string) (fs.Object, error) {
 }
 
 func (f *awayFs) Put(ctx context.Context, in io.Reader, o fs.ObjectInfo, opts ...fs.OpenOption) (fs.Object, error) {
+	if o.Remote() == f.last && f.began.CompareAndSwap(false, true) {
+		f.away.Store(true)
+	}
 	if f.away.Load() || o.Remote() == f.never {
 		f.met.Add(1)
 		return nil, f.err
@@ -207,6 +212,25 @@ func TestALargeRootAnswers(t *testing.T) {
 		rep, err := w.pair.RunBatch(t.Context(), transfer.Batch{Entries: w.entries}, w.env())
 		if err != nil || rep.Pending > 0 || len(w.pair.Outages()) > 0 {
 			t.Errorf("%+v, %v, away: %+v", rep, err, w.pair.Outages())
+		}
+	})
+}
+
+// What was seen before an outage is looked at anew after it, though the attempt that it ended doesn't count.
+func TestAfterAnOutageFilesAreLookedAtAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, src, dst := awayWorld(t, 8)
+		w.pair.Opt.DeleteSource, w.pair.Opt.MinGrade = transfer.DeleteVerified, transfer.GradeB
+		dst.last = "f003"
+		time.AfterFunc(20*time.Second, func() {
+			put(t, src.Fs, "f003", "CONTENT OF f003", day.Add(time.Hour))
+			dst.away.Store(false)
+		})
+		if rep, err := w.pair.RunBatch(t.Context(), w.batch(), w.env()); err != nil || rep.Pending > 0 {
+			t.Fatalf("%+v, %v", rep, err)
+		}
+		if o := w.outcome("f003"); o.Source != transfer.Deleted || readAll(t, w.dst)["f003"] != "CONTENT OF f003" {
+			t.Errorf("%+v", o)
 		}
 	})
 }

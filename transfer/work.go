@@ -139,9 +139,9 @@ func (w *work) run(ctx context.Context) error {
 // tries calls do until it succeeds or its error allows no further attempt. An entry that can't be done is recorded as
 // failed; one that has to wait stays pending. A remote that doesn't answer is waited for. Its error ends the batch.
 func (w *work) tries(ctx context.Context, do func(ctx context.Context, attempt int) error) error {
-	for n := 1; ; n++ {
+	for n, all := 1, 1; ; n, all = n+1, all+1 {
 		began := time.Now()
-		err := do(ctx, n)
+		err := do(ctx, all)
 		if err == nil {
 			return nil
 		}
@@ -171,7 +171,7 @@ func (w *work) tries(ctx context.Context, do func(ctx context.Context, attempt i
 		switch {
 		case werr != nil:
 		case silent:
-			n-- // the file isn't to blame: that was no attempt at it
+			n-- // the file isn't to blame: that doesn't count against it
 			continue
 		case n >= w.r.retry.limit(ctx, err):
 			w.cleanUp(ctx)
