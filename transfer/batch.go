@@ -158,7 +158,7 @@ func (r *run) each(ctx context.Context, do func(*work, context.Context) error) (
 func newRun(p *Pair, b Batch, env Env, open func(Entry, Outcome) bool) *run {
 	r := &run{p: p, env: env, batch: b, types: proofTypes(p.Dest), retry: p.engine.retry.withDefaults(),
 		closed: make([]bool, len(b.Entries))}
-	r.flights = &flights{Watcher: env.Watcher, files: map[string]*flight{}}
+	r.flights = &flights{Watcher: env.Watcher, files: map[*flight]bool{}}
 	r.env.Watcher = r.flights
 	src, dst := make([]string, 0, len(b.Entries)), make([]string, 0, len(b.Entries))
 	for i, e := range b.Entries {

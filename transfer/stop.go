@@ -36,11 +36,12 @@ func canEnd(size, n int64, took, left time.Duration) bool {
 type flights struct {
 	Watcher
 	mu    sync.Mutex
-	files map[string]*flight
+	files map[*flight]bool
 	moved time.Time // when anything of any file was last heard of
 }
 
 type flight struct {
+	path    string // a batch may hold two spellings of one path
 	cut     context.CancelCauseFunc
 	began   time.Time // of the present reading
 	size, n int64     // of what is left to be read, as it began
@@ -51,15 +52,13 @@ type flight struct {
 func (f *flights) board(path string, cut context.CancelCauseFunc) (leave func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	mine := &flight{cut: cut}
+	mine := &flight{path: path, cut: cut}
 	f.moved = time.Now()
-	f.files[path] = mine
+	f.files[mine] = true
 	return func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if f.files[path] == mine {
-			delete(f.files, path)
-		}
+		delete(f.files, mine)
 	}
 }
 
@@ -89,8 +88,10 @@ func (f *flights) note(path string, what func(*flight)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.moved = time.Now()
-	if l := f.files[path]; l != nil {
-		what(l)
+	for l := range f.files {
+		if l.path == path {
+			what(l)
+		}
 	}
 }
 
@@ -109,7 +110,7 @@ func (f *flights) stalled(now time.Time) time.Duration {
 func (f *flights) cut(now time.Time, left time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, l := range f.files {
+	for l := range f.files {
 		if left <= 0 || l.reading && !canEnd(l.size, l.n, now.Sub(l.began), left) {
 			l.cut(errCut)
 		}

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"context"
 	"testing"
 	"time"
 )
@@ -25,5 +26,20 @@ func TestCanEnd(t *testing.T) {
 		if got := canEnd(c.size, c.n, c.took, c.left); got != c.want {
 			t.Errorf("%+v: %v", c, got)
 		}
+	}
+}
+
+// A file that the scan has set aside, since another has its name, doesn't hide that other from a stop.
+func TestFlightsOfOnePathAreApart(t *testing.T) {
+	f := &flights{Watcher: blindWatcher{}, files: map[*flight]bool{}}
+	ctx, cut := context.WithCancelCause(t.Context())
+	leave := f.board("a", cut)
+	f.board("a", func(error) {})()
+	if f.cut(time.Now(), 0); context.Cause(ctx) != errCut {
+		t.Error("the file goes on")
+	}
+	leave()
+	if f.stalled(time.Now().Add(time.Hour)) != 0 {
+		t.Error("a file is left")
 	}
 }
