@@ -29,6 +29,7 @@ type awayFs struct {
 	lists atomic.Int64 // of the root, while it was away
 	met   atomic.Int64 // other calls then
 	began atomic.Bool
+	flaps string // the file whose uploads each meet an outage once they have read all of it
 	never string // the file that no upload of succeeds
 	last  string // the file whose upload meets the beginning of an outage
 }
@@ -61,6 +62,14 @@ func (f *awayFs) NewObject(ctx context.Context, p string) (fs.Object, error) {
 func (f *awayFs) Put(ctx context.Context, in io.Reader, o fs.ObjectInfo, opts ...fs.OpenOption) (fs.Object, error) {
 	if o.Remote() == f.last && f.began.CompareAndSwap(false, true) {
 		f.away.Store(true)
+	}
+	if o.Remote() == f.flaps {
+		_, _ = io.Copy(io.Discard, in)
+		if err := transfer.Sleep(ctx, time.Minute); err != nil {
+			return nil, err
+		}
+		f.away.Store(true)
+		time.AfterFunc(10*time.Second, func() { f.away.Store(false) })
 	}
 	if f.away.Load() || o.Remote() == f.never {
 		f.met.Add(1)
@@ -231,6 +240,22 @@ func TestAfterAnOutageFilesAreLookedAtAnew(t *testing.T) {
 		}
 		if o := w.outcome("f003"); o.Source != transfer.Deleted || readAll(t, w.dst)["f003"] != "CONTENT OF f003" {
 			t.Errorf("%+v", o)
+		}
+	})
+}
+
+// A connection that breaks again and again under a file costs no more of the allowance than a few times that file: then its
+// attempts count.
+func TestOutagesDontCostTheAllowance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, _, dst := awayWorld(t, 1)
+		dst.flaps = "f000"
+		w.pair = w.pair.Attempts(5)
+		ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
+		defer cancel()
+		rep, err := w.pair.RunBatch(ctx, w.batch(), w.env())
+		if o := w.outcome("f000"); err != nil || rep.Pending > 0 || o.Code != transfer.CodeGaveUp || o.Wasted > 20*w.entries[0].Size {
+			t.Errorf("%+v, %v, %+v", rep, err, o)
 		}
 	})
 }

@@ -139,6 +139,7 @@ func (w *work) run(ctx context.Context) error {
 // tries calls do until it succeeds or its error allows no further attempt. An entry that can't be done is recorded as
 // failed; one that has to wait stays pending. A remote that doesn't answer is waited for. Its error ends the batch.
 func (w *work) tries(ctx context.Context, do func(ctx context.Context, attempt int) error) error {
+	vain := w.wasted
 	for n, all := 1, 1; ; n, all = n+1, all+1 {
 		began := time.Now()
 		err := do(ctx, all)
@@ -170,7 +171,7 @@ func (w *work) tries(ctx context.Context, do func(ctx context.Context, attempt i
 		silent, werr := w.waitOut(ctx, n, began, err)
 		switch {
 		case werr != nil:
-		case silent:
+		case silent && w.wasted-vain <= w.mayWaste(ctx, err):
 			n-- // the file isn't to blame: that doesn't count against it
 			continue
 		case n >= w.r.retry.limit(ctx, err):
@@ -186,6 +187,16 @@ func (w *work) tries(ctx context.Context, do func(ctx context.Context, attempt i
 			return werr
 		}
 	}
+}
+
+// mayWaste is how many bytes may be read in vain by attempts that outages ended and that don't count: as many as those that do.
+// On a line that breaks again and again one file would use up the allowance otherwise.
+func (w *work) mayWaste(ctx context.Context, err error) int64 {
+	size := w.e.Size
+	if size < 0 {
+		size = w.need
+	}
+	return size * int64(w.r.retry.limit(ctx, err))
 }
 
 // noteLeast records how long a file of unknown size is at least. Else each run would begin it anew with whatever is left
