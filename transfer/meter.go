@@ -175,9 +175,13 @@ func (m *meteredReader) read(p []byte) (int, error) {
 			}
 		}
 	}
-	if m.n == m.size && m.mender.joins() && (err == nil || err == io.EOF) {
-		if err := m.proveWhole(err); err != nil {
-			return 0, err // the last bytes stay here: what isn't of one version is never whole anywhere
+	if m.n == m.size && m.mender.joins() {
+		whole := err
+		if err == nil || err == io.EOF {
+			whole = m.proveWhole(err)
+		}
+		if whole != nil {
+			return 0, whole // the last bytes stay here: what isn't of one version is never whole anywhere
 		}
 	}
 	return n, err

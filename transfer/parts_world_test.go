@@ -30,6 +30,7 @@ type parted struct {
 	asked func(open int, offset int64) // called before each opening; open counts from 1
 	packs bool                         // the file is a package now
 	broke func()                       // called when a connection breaks
+	late  bool                         // the file's last bytes come together with a reset
 	sum   func() []byte                // its checksum; nil for none
 
 	mu      sync.Mutex
@@ -232,6 +233,9 @@ func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.r.Read(b)
 	if c.left > 0 {
 		c.left -= n
+	}
+	if c.p.late && n > 0 && c.r.Len() == 0 {
+		err = errReset
 	}
 	c.p.mu.Lock()
 	defer c.p.mu.Unlock()
