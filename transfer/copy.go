@@ -399,22 +399,36 @@ func partialName(target, owner string) string {
 // removePartial removes a partial upload of this run after a failure. One that can't be removed is removed by the next
 // owner of the batch; a scan passes over it.
 func (w *work) removePartial(ctx context.Context, name string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
-	defer cancel()
-	if o, err := w.r.p.Dest.NewObject(ctx, name); err == nil {
-		_ = o.Remove(ctx)
+	if _, silent := w.r.p.engine.silence(SideDest).now(); silent {
+		return // nobody would hear it
 	}
+	_ = w.dropPartial(context.WithoutCancel(ctx), name)
 }
 
-// removeFormer removes what earlier owners of the batch left of an upload to target.
+// removeFormer removes what earlier owners of the batch left of an upload to target. What fails the next attempt tries again.
 func (w *work) removeFormer(ctx context.Context, target string) {
 	if w.tidied {
 		return
 	}
 	w.tidied = true
 	for _, owner := range w.r.env.Former {
-		w.removePartial(ctx, partialName(target, owner))
+		if err := w.dropPartial(ctx, partialName(target, owner)); err != nil {
+			w.tidied = false
+		}
 	}
+}
+
+func (w *work) dropPartial(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, cleanUpTime)
+	defer cancel()
+	o, err := w.r.p.Dest.NewObject(ctx, name)
+	if err == nil {
+		err = o.Remove(ctx)
+	}
+	if isNotFound(err) {
+		return nil
+	}
+	return err
 }
 
 // cleanUp removes what an upload left in place under a name that was free before, where its bytes aren't right. It is

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -256,6 +257,45 @@ func TestOutagesDontCostTheAllowance(t *testing.T) {
 		rep, err := w.pair.RunBatch(ctx, w.batch(), w.env())
 		if o := w.outcome("f000"); err != nil || rep.Pending > 0 || o.Code != transfer.CodeGaveUp || o.Wasted > 20*w.entries[0].Size {
 			t.Errorf("%+v, %v, %+v", rep, err, o)
+		}
+	})
+}
+
+// halfFs is a remote whose uploads can be seen half done. An outage begins when the first of them is looked for.
+type halfFs struct{ *awayFs }
+
+func (f halfFs) Features() *fs.Features {
+	features := *f.awayFs.Features()
+	features.PartialUploads = true
+	features.Move = func(ctx context.Context, o fs.Object, to string) (fs.Object, error) {
+		moved, err := f.Fs.Features().Copy(ctx, o, to)
+		if err != nil {
+			return nil, err
+		}
+		return moved, o.Remove(ctx)
+	}
+	return &features
+}
+
+func (f halfFs) NewObject(ctx context.Context, p string) (fs.Object, error) {
+	if strings.HasSuffix(p, transfer.PartialSuffix) && f.began.CompareAndSwap(false, true) {
+		f.away.Store(true)
+		time.AfterFunc(20*time.Second, func() { f.away.Store(false) })
+	}
+	return f.awayFs.NewObject(ctx, p)
+}
+
+// What an earlier claim left half done is removed after an outage that came in between.
+func TestHalfUploadsAreRemovedAfterAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, src, dst := awayWorld(t, 1)
+		put(t, dst.Fs, transfer.PartialNameOf("f000", "earlier"), "half", day)
+		w.pair = transfer.NewPair(src, halfFs{dst}, transfer.Options{})
+		env := w.env()
+		env.Owner, env.Former = "now", []string{"earlier"}
+		rep, err := w.pair.RunBatch(t.Context(), w.batch(), env)
+		if all := readAll(t, w.dst); err != nil || rep.Pending > 0 || len(all) != 1 || all["f000"] == "" {
+			t.Errorf("%+v, %v: the destination holds %v", rep, err, all)
 		}
 	})
 }
