@@ -133,7 +133,8 @@ func (s *silence) pause() time.Duration {
 func (p *Pair) ask(ctx context.Context, side string) error {
 	asking, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	doubt := time.AfterFunc(askSoon, func() { p.doubted(side) })
+	asked := time.Now()
+	doubt := time.AfterFunc(askSoon, func() { p.doubted(side, asked) })
 	defer doubt.Stop()
 	err := guarded(func() error { return listSome(asking, p.of(side)) })
 	if err != nil && asking.Err() != nil {
@@ -167,12 +168,12 @@ func listSome(ctx context.Context, f fs.Fs) error {
 	return err
 }
 
-// doubted notes that a question wasn't answered soon.
-func (p *Pair) doubted(side string) {
+// doubted notes that a question wasn't answered soon, unless it just was.
+func (p *Pair) doubted(side string, asked time.Time) {
 	s := p.engine.silence(side)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.since.IsZero() {
+	if s.since.IsZero() && s.answered.Before(asked) {
 		s.since, s.why = time.Now().Add(-askSoon), "no answer yet"
 	}
 }

@@ -43,3 +43,17 @@ func TestFlightsOfOnePathAreApart(t *testing.T) {
 		t.Error("a file is left")
 	}
 }
+
+// A doubt that comes after the answer isn't told.
+func TestADoubtComesTooLate(t *testing.T) {
+	f, _ := oneFile(t, "offload-doubt", "content")
+	p := NewPair(f, f, Options{})
+	asked := time.Now()
+	p.heard(t.Context(), SideDest, nil)
+	if p.doubted(SideDest, asked); len(p.Outages()) != 0 {
+		t.Errorf("told of %+v", p.Outages())
+	}
+	if p.doubted(SideDest, time.Now().Add(time.Second)); len(p.Outages()) != 1 {
+		t.Error("not told")
+	}
+}
