@@ -266,6 +266,9 @@ func (w *work) send(ctx context.Context, src fs.Object, m mark, pl placed, name 
 // there and need not be sent again. Only a hash of the remote's own is believed here.
 func (w *work) answerLost(ctx context.Context, s *sent, name string, whole bool, putErr error) (*sent, fs.Object, error) {
 	putErr = destErr("upload file", putErr)
+	if whole && ctx.Err() != nil {
+		w.ours = "" // nobody has seen what stands there: the next run compares it
+	}
 	if !whole || ctx.Err() != nil {
 		return s, nil, putErr
 	}

@@ -199,6 +199,17 @@ func (w *work) leaves(ctx context.Context, err error) bool {
 	return true
 }
 
+// tidyCut removes what the upload of a file that was handed back at a stop has left in place: whoever goes on would take it
+// for somebody else's.
+func (w *work) tidyCut(ctx context.Context) {
+	if _, silent := w.r.p.engine.silence(SideDest).now(); silent || !errors.Is(context.Cause(ctx), errCut) {
+		return
+	}
+	tidy, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
+	defer cancel()
+	w.cleanUp(tidy)
+}
+
 // waitOut waits until the side answers that an attempt, begun at a time, has failed at. It holds no slot meanwhile. was
 // tells that the side didn't answer for a time: then nothing is wrong with the file.
 func (w *work) waitOut(ctx context.Context, n int, began time.Time, cause error) (was bool, err error) {

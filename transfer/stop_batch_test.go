@@ -1,13 +1,16 @@
 package transfer_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"io"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/rclone/rclone/fs"
+	"github.com/rclone/rclone/fs/object"
 
 	"offload/transfer"
 )
@@ -112,6 +115,39 @@ func stopHandsLargeFilesBack(t *testing.T, drained time.Duration) {
 		}
 		if err := w.meter.Check(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// inPlaceFs is a destination that stores an upload under its name as far as it came.
+type inPlaceFs struct{ fs.Fs }
+
+func (f inPlaceFs) Features() *fs.Features {
+	features := *f.Fs.Features()
+	features.PartialUploads = false
+	return &features
+}
+
+func (f inPlaceFs) Put(ctx context.Context, in io.Reader, info fs.ObjectInfo, opts ...fs.OpenOption) (fs.Object, error) {
+	b, err := io.ReadAll(in)
+	info = object.NewStaticObjectInfo(info.Remote(), day, int64(len(b)), true, nil, nil)
+	o, perr := f.Fs.Put(context.WithoutCancel(ctx), bytes.NewReader(b), info, opts...)
+	return o, errors.Join(err, perr)
+}
+
+// What a file that is handed back has left at a destination without partial names doesn't stay there.
+func TestAFileThatIsHandedBackLeavesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, d := newRemote(t, "memory"), newRemote(t, "memory")
+		put(t, s, "huge", string(make([]byte, 100_000)), day)
+		w := &world{t: t, src: s, dst: d, entries: entriesOf(t, s, "huge"), meter: &memMeter{}, journal: newJournal(1)}
+		w.pair = transfer.NewPair(&slowFs{s, 1000}, inPlaceFs{d}, transfer.Options{})
+		env, halt := w.env(), make(chan struct{})
+		env.Stopping, env.Grace = halt, func() time.Duration { return 8 * time.Second }
+		time.AfterFunc(2*time.Second, func() { close(halt) })
+		rep, err := w.pair.RunBatch(t.Context(), transfer.Batch{Entries: w.entries}, env)
+		if all := readAll(t, d); err != nil || rep.Pending != 1 || len(all) != 0 {
+			t.Errorf("%+v, %v: %d bytes stand at the destination", rep, err, len(all["huge"]))
 		}
 	})
 }

@@ -153,6 +153,7 @@ func (w *work) tries(ctx context.Context, do func(ctx context.Context, attempt i
 		switch {
 		case c == classFatal:
 			if ctx.Err() != nil {
+				w.tidyCut(ctx)
 				return context.Cause(ctx)
 			}
 			return err
