@@ -34,7 +34,7 @@ secrets/config_pass:
 	@echo "made $@: keep a copy where no one else sees it; without it the sealed remotes can't be opened"
 
 test: lint tools redis docker ## what CI runs: linters and all tests under the race detector, with real servers
-	OFFLOAD_ACCEPTANCE=1 $(GO) test -race -count=1 -timeout 40m ./... # no cached results: the binary under test is built by the tests
+	OFFLOAD_ACCEPTANCE=1 $(GO) test -race -count=1 -parallel 4 -timeout 40m ./... # no cached results: the binary under test is built by the tests
 	$(MAKE) --no-print-directory containers
 
 unit: ## the tests without the real servers' ones
