@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/dropbox/dropbox-sdk-go-unofficial/v6/dropbox/auth"
 	"github.com/dropbox/dropbox-sdk-go-unofficial/v6/dropbox/files"
 	"github.com/rclone/rclone/fs"
 
@@ -29,6 +30,10 @@ func (f *Fs) Held(ctx context.Context, p transfer.Part) (transfer.Part, error) {
 	err := l.call(ctx, func(ctx context.Context) error {
 		arg := files.NewUploadSessionAppendArg(files.NewUploadSessionCursor(p.ID, uint64(p.Offset)))
 		err := l.files.UploadSessionAppendV2Context(ctx, arg, nil)
+		var bad auth.BadRequest
+		if errors.As(err, &bad) { // an ID that it can't even read
+			return fmt.Errorf("%w: %w", errSession, err)
+		}
 		var e files.UploadSessionAppendV2APIError
 		if !errors.As(err, &e) || e.EndpointError == nil {
 			return err

@@ -160,6 +160,16 @@ func TestUploadThatDropboxForgot(t *testing.T) {
 	}
 }
 
+// A damaged record costs what was sent, not the file.
+func TestUploadOfAnIDThatIsNone(t *testing.T) {
+	w, f, p := begun(t, 3*mib)
+	w.Fault(cloudtest.Fault{Endpoint: "dropbox:append_v2", Times: 1, Kind: cloudtest.Status, Status: http.StatusBadRequest,
+		Body: "Error in call to API function: invalid session id"})
+	if _, err := f.Held(within(t), p.last); !errors.Is(err, transfer.ErrPartLost) {
+		t.Errorf("asked for it: %v", err)
+	}
+}
+
 // It has less than was acknowledged, as after a failure of the service: nothing is made of that.
 func TestUploadThatLostBytes(t *testing.T) {
 	w, f, p := begun(t, 2*mib)
