@@ -98,6 +98,8 @@ func copyable(_ Entry, o Outcome) bool { return !o.Final() }
 // each calls do for each entry of the batch that is open, as many at once as the slots allow.
 func (r *run) each(ctx context.Context, do func(*work, context.Context) error) (Report, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
+	r.src.run = func() context.Context { return ctx }
+	r.dst.run = r.src.run
 	mindful := r.mindStop(ctx)
 	defer mindful()
 	defer cancel(nil)

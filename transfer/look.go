@@ -24,6 +24,16 @@ type lookup struct {
 	asking sync.WaitGroup      // fresh looks under way
 
 	gathers bool // fresh looks wait for those of the folder that are on their way to theirs
+
+	run func() context.Context // what is done for several files hangs on it; nil for a lookup outside of a run
+}
+
+// life is the context of what is done for several files: one of them may be given up while the others wait for it.
+func (l *lookup) life(ctx context.Context) context.Context {
+	if l.run == nil {
+		return ctx
+	}
+	return l.run()
 }
 
 // listing is a folder that is listed when the first of its files is asked for.
@@ -104,7 +114,7 @@ func (l *lookup) find(ctx context.Context, p string, fresh bool) (fs.Object, tim
 func (l *lookup) listed(ctx context.Context, d *listing, p string) (o fs.Object, ok bool) {
 	d.once.Do(func() {
 		d.at = time.Now()
-		d.objs, d.ok = l.list(ctx, l.f, dirOf(p), d.want)
+		d.objs, d.ok = l.list(l.life(ctx), l.f, dirOf(p), d.want)
 	})
 	return d.objs.at(l.key(p), p), d.ok
 }

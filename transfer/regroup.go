@@ -58,7 +58,7 @@ const gatherTime = 500 * time.Millisecond
 // regroupMax is the largest folder, in files, that is listed again for a few of them: one page at most remotes.
 const regroupMax = 1000
 
-// look asks for path in the company of others. Callers of one folder share ctx's fate: they belong to one batch.
+// look asks for path in the company of others. The asking goes on for them when ctx is done: it ends with the run.
 func (l *lookup) look(ctx context.Context, d *listing, p string) (fs.Object, time.Time, error) {
 	a := &asked{path: p, done: make(chan struct{})}
 	g := &d.fresh
@@ -66,11 +66,15 @@ func (l *lookup) look(ctx context.Context, d *listing, p string) (fs.Object, tim
 	g.queue = append(g.queue, a)
 	if !g.busy {
 		g.busy = true
-		l.asking.Go(func() { l.answer(ctx, d) })
+		l.asking.Go(func() { l.answer(l.life(ctx), d) })
 	}
 	g.mu.Unlock()
-	<-a.done
-	return a.o, a.at, a.err
+	select {
+	case <-a.done:
+		return a.o, a.at, a.err
+	case <-ctx.Done():
+		return nil, time.Time{}, context.Cause(ctx)
+	}
 }
 
 // answer serves the queue of a folder until it is empty.

@@ -104,6 +104,8 @@ func (c *chaos) logs() map[string]int {
 func lasting() []*regexp.Regexp {
 	return []*regexp.Regexp{
 		regexp.MustCompile(`^offload:(limits|accounts|maintenance|workers)$`),
+		regexp.MustCompile(`^offload:jobs:(accounts|indexed)$`),
+		regexp.MustCompile(`^\{offload:workers\}:(info|drain)$`),
 		regexp.MustCompile(`^offload:\{q:[^}]*\}:`),
 		regexp.MustCompile(`^offload:fleet:`),
 		regexp.MustCompile(`^offload:\{fair:[a-z]+\}:`), // whose turn it was; a job leaves with the next turn that comes to nothing
