@@ -34,9 +34,10 @@ func (t *times) setIn(ctx context.Context, p redis.Pipeliner, key, member string
 	t.at.Eval(ctx, p, []string{key}, d.Milliseconds(), member, base)
 }
 
-// passed are at most n members of the base's range whose time has come.
-func (t *times) passed(ctx context.Context, key string, n, base int64) ([]string, error) {
-	return t.past.Run(ctx, t.client, []string{key}, n, base).StringSlice()
+// passed are at most n members of the base's range whose time has come. No time is ever set more than far from now (0 is
+// without bound): one that is was set before the store's clock was put back, and counts as come.
+func (t *times) passed(ctx context.Context, key string, n, base int64, far time.Duration) ([]string, error) {
+	return t.past.Run(ctx, t.client, []string{key}, n, base, far.Milliseconds(), int64(dueStep)).StringSlice()
 }
 
 // ahead are the members whose time hasn't come; those that are past by more than d are dropped.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,13 +53,13 @@ func TestTimesAreOnTheStoresClock(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got, err := s.times.passed(ctx, "offload:times", 1, 0); err != nil || len(got) != 1 || got[0] != "long past" {
+		if got, err := s.times.passed(ctx, "offload:times", 1, 0, 0); err != nil || len(got) != 1 || got[0] != "long past" {
 			t.Errorf("passed: %v, %v", got, err)
 		}
 		if got, err := s.times.ahead(ctx, "offload:times", time.Hour); err != nil || len(got) != 1 || got[0] != "coming" {
 			t.Errorf("ahead: %v, %v", got, err)
 		}
-		if got, err := s.times.passed(ctx, "offload:times", 5, 0); err != nil || len(got) != 1 || got[0] != "past" {
+		if got, err := s.times.passed(ctx, "offload:times", 5, 0, 0); err != nil || len(got) != 1 || got[0] != "past" {
 			t.Errorf("passed: %v, %v; what is long past must be gone", got, err)
 		}
 	})
@@ -94,6 +95,24 @@ func TestTasksThatLookLostToAWrongClockDoNothingTwice(t *testing.T) {
 		}
 		if got.Bytes.Copied != 60*20_000 {
 			t.Errorf("%d bytes were copied, want each file once", got.Bytes.Copied)
+		}
+	})
+}
+
+// A time further ahead than any is set was set before the store's clock was put back: it has come. Those of another range
+// aren't touched by that.
+func TestTimesOfAClockThatWasPutBackHaveCome(t *testing.T) {
+	eachStore(t, func(t *testing.T, w *world) {
+		ctx, s := t.Context(), w.svc
+		for name, d := range map[string]time.Duration{"put back": 10 * time.Minute, "coming": time.Minute} {
+			for _, c := range []dueClass{dueRunning, dueWaiting} {
+				if err := s.times.set(ctx, keyDue, name+" "+string('0'+rune(c)), d, c.base()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if got, err := s.due(ctx); err != nil || !slices.Equal(got, []string{"put back 0", "put back 1"}) {
+			t.Errorf("due: %v, %v", got, err)
 		}
 	})
 }

@@ -32,7 +32,7 @@ func (s *Service) due(ctx context.Context) ([]string, error) {
 	var all []string
 	most := dueAtOnce()
 	for _, c := range []dueClass{dueRunning, dueWaiting, dueQueued} {
-		ids, err := s.times.passed(ctx, keyDue, most[c], c.base())
+		ids, err := s.times.passed(ctx, keyDue, most[c], c.base(), lookFarthest)
 		if err != nil {
 			return nil, fmt.Errorf("list jobs that are due: %w", err)
 		}

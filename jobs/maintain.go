@@ -19,6 +19,7 @@ const (
 	lookRunning   = 2 * time.Second // how often a running job is looked at
 	lookQueued    = time.Minute     // one that waits for a worker
 	lookWaiting   = 5 * time.Second // one that waits for quota
+	lookFarthest  = 2 * time.Minute // longer than any job is left alone
 	forgetAfter   = time.Hour       // an ID without a job is kept for so long: longer than clocks differ
 )
 
@@ -92,13 +93,25 @@ func (w *worker) lead(ctx context.Context) (bool, error) {
 	case err != nil:
 		return false, fmt.Errorf("ask for the lead: %w", err)
 	case who != w.name:
-		return false, nil
+		return false, w.shortenLead(ctx)
 	}
 	// Two leaders for a moment do no harm: every audit is one script, and tasks sent twice are dropped.
 	if err := w.s.client.PExpire(ctx, keyLeader, leaderTime).Err(); err != nil {
 		return false, fmt.Errorf("keep the lead: %w", err)
 	}
 	return true, nil
+}
+
+// shortenLead ends a lead in time that was given before the store's clock was put back: its lease lasts longer than any.
+func (w *worker) shortenLead(ctx context.Context) error {
+	left, err := w.s.client.PTTL(ctx, keyLeader).Result()
+	if err == nil && left > leaderTime {
+		err = w.s.client.PExpire(ctx, keyLeader, leaderTime).Err()
+	}
+	if err != nil {
+		return fmt.Errorf("ask for the lead: %w", err)
+	}
+	return nil
 }
 
 // adopt gives a job to a queue and an owner, unless another living process owns it.
