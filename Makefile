@@ -33,9 +33,8 @@ secrets/config_pass:
 	@head -c 32 /dev/urandom | base64 >$@.new && chmod 644 $@.new && mv $@.new $@
 	@echo "made $@: keep a copy where no one else sees it; without it the sealed remotes can't be opened"
 
-test: lint tools redis docker ## what CI runs: linters and all tests under the race detector, with real servers
+test: lint tools redis ## what CI runs: linters and all tests under the race detector, with real servers
 	OFFLOAD_ACCEPTANCE=1 $(GO) test -race -count=1 -parallel 4 -timeout 40m ./... # no cached results: the binary under test is built by the tests
-	$(MAKE) --no-print-directory containers
 
 unit: ## the tests without the real servers' ones
 	$(GO) test ./cmd/... ./configs/... ./jobs/... ./quota/... ./transfer/... ./internal/...
