@@ -28,25 +28,12 @@ const (
 type crowd struct {
 	mu     sync.Mutex
 	jobs   map[string]*handful
-	all    int                       // units of every kind
 	yields atomic.Pointer[time.Time] // until when this worker leaves work to others; nil is never
 }
 
 type handful struct {
 	slots *slots
 	units []*unit
-}
-
-// serves notes that a unit of any kind is in hand; the returned function must be called at its end.
-func (h *crowd) serves() func() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.all++
-	return func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.all--
-	}
 }
 
 // moves notes that the files of a batch are being moved in the given slots; the returned function must be called when
@@ -73,18 +60,16 @@ func (h *crowd) moves(u *unit, s *slots) func() {
 	}
 }
 
-// look tells whether this worker could do more than it has in hand, and whether it has batches that only wait for others of
-// its own.
-func (h *crowd) look(most int) (room, crowded bool) {
+// look tells whether files of this worker wait for others of its own, and whether whole batches do.
+func (h *crowd) look() (waits, crowded bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	room = h.all < most
 	for _, f := range h.jobs {
 		n := f.slots.waits()
-		room = room && n == 0
+		waits = waits || n > 0
 		crowded = crowded || n > 1 && len(f.units) > 1
 	}
-	return room, crowded
+	return waits, crowded
 }
 
 // spare marks up to n batches to be handed back, the youngest of those jobs whose batches wait for each other, and returns
@@ -119,10 +104,9 @@ func (w *worker) share(ctx context.Context) error {
 		return nil
 	default:
 	}
-	room, crowded := w.crowd.look(w.opt.Batches)
-	room = room && !w.hands.report().Drained
+	waits, crowded := w.crowd.look()
 	holds := int64(0)
-	if room {
+	if !waits && w.hands.room(w.opt.Batches) {
 		holds = roomTime.Milliseconds()
 	}
 	others, err := w.room.Run(ctx, w.s.client, []string{keyRoom}, w.name, holds).Int64()

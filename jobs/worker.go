@@ -165,7 +165,6 @@ func (w *worker) serve(ctx context.Context, queue string, p payload) error {
 	if err != nil || h.fence == "" {
 		return err
 	}
-	defer w.crowd.serves()()
 	w.s.look(ctx, h.job, lookRunning) // should this process die, somebody notices soon
 	u := &unit{hold: h, turn: got, w: w, watch: newWatcher(time.Now()), halt: make(chan struct{})}
 	u.renewed(asked)

@@ -93,6 +93,13 @@ func (h *hands) drain(drained bool) {
 	h.drained = drained
 }
 
+// room tells whether the worker may take more units than it has in hand.
+func (h *hands) room(most int) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !h.drained && len(h.units) < most
+}
+
 func (h *hands) report() report {
 	h.mu.Lock()
 	defer h.mu.Unlock()
