@@ -81,11 +81,7 @@ func (a *app) withJob(c *cli.Context, action func(*cli.Context, *parts, string) 
 	if err := checkFilesFlags(c); err != nil {
 		return err
 	}
-	cfg, log, err := a.settings(c, "warn")
-	if err != nil {
-		return err
-	}
-	p, err := openExisting(c.Context, cfg, log)
+	_, p, err := a.existing(c)
 	if err != nil {
 		return err
 	}
@@ -131,11 +127,7 @@ func (a *app) runJobsList(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg, log, err := a.settings(c, "warn")
-	if err != nil {
-		return err
-	}
-	p, err := openExisting(c.Context, cfg, log)
+	_, p, err := a.existing(c)
 	if err != nil {
 		return err
 	}

@@ -119,11 +119,7 @@ func (a *app) runJobsVerb(c *cli.Context, v verb) error {
 	if err != nil {
 		return err
 	}
-	cfg, log, err := a.settings(c, "warn")
-	if err != nil {
-		return err
-	}
-	p, err := openExisting(c.Context, cfg, log)
+	_, p, err := a.existing(c)
 	if err != nil {
 		return err
 	}

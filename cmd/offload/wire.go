@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/urfave/cli/v2"
+
 	"offload/configs"
 	"offload/internal/store"
 	"offload/jobs"
@@ -62,6 +64,16 @@ func openExisting(ctx context.Context, cfg configs.Config, log *slog.Logger) (*p
 		return nil, nil
 	}
 	return open(ctx, cfg, log)
+}
+
+// existing reads the settings of a command that only looks or acts on what is there, and opens that: see openExisting.
+func (a *app) existing(c *cli.Context) (configs.Config, *parts, error) {
+	cfg, log, err := a.settings(c, "warn")
+	if err != nil {
+		return cfg, nil, err
+	}
+	p, err := openExisting(c.Context, cfg, log)
+	return cfg, p, err
 }
 
 func storeFailure(cfg configs.Config, err error) error {

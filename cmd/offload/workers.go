@@ -75,11 +75,7 @@ type workersDoc struct {
 }
 
 func (a *app) runWorkersList(c *cli.Context) error {
-	cfg, log, err := a.settings(c, "warn")
-	if err != nil {
-		return err
-	}
-	p, err := openExisting(c.Context, cfg, log)
+	cfg, p, err := a.existing(c)
 	if err != nil {
 		return err
 	}
@@ -158,11 +154,7 @@ func (a *app) runWorkersDrain(c *cli.Context, act func(*jobs.Service, context.Co
 	if strings.TrimSpace(name) == "" {
 		return usageError("`offload workers list` shows the names", "workers %s needs the NAME of a worker, or --host NAME", c.Command.Name)
 	}
-	cfg, log, err := a.settings(c, "warn")
-	if err != nil {
-		return err
-	}
-	p, err := openExisting(c.Context, cfg, log)
+	_, p, err := a.existing(c)
 	if err != nil {
 		return err
 	}
