@@ -27,7 +27,14 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 // openDir opens the embedded store in a folder, and closes it with the test.
 func openDir(t testing.TB, dir string) *Store {
 	t.Helper()
-	s, err := Open(t.Context(), Options{Dir: dir, Log: quiet()})
+	return openWith(t, Options{Dir: dir})
+}
+
+// openWith opens a store quietly, and closes it with the test.
+func openWith(t testing.TB, o Options) *Store {
+	t.Helper()
+	o.Log = quiet()
+	s, err := Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,16 +13,7 @@ import (
 
 func openAt(t *testing.T, url string) *Store {
 	t.Helper()
-	s, err := Open(t.Context(), Options{URL: url, Log: quiet()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Errorf("close: %v", err)
-		}
-	})
-	return s
+	return openWith(t, Options{URL: url})
 }
 
 // What a replica has confirmed outlives the master; where no replica answers, that is told within a second, and at once
