@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sort"
 	"strings"
@@ -298,7 +299,8 @@ func (s *Service) abandoned(ctx context.Context, id string) (bool, error) {
 
 // liveWorkers are the names of the pool's workers that were heard of lately and aren't known to be dead.
 func (s *Service) liveWorkers(ctx context.Context) ([]string, error) {
-	names, err := s.times.ahead(ctx, keyWorkers, workerForgotten)
+	// Nothing is dropped here: lua/fleet/beat.lua forgets a worker with all that is kept of it, and finds it by this set.
+	names, err := s.times.ahead(ctx, keyWorkers, math.MaxInt64)
 	if err != nil {
 		return nil, fmt.Errorf("list workers: %w", err)
 	}

@@ -420,3 +420,26 @@ func TestTaskTakenInTheMomentOfADrainGoesBack(t *testing.T) {
 		}
 	})
 }
+
+// Whoever asks for the living workers leaves it to the next report to forget those that are long gone, with all that is
+// kept of them.
+func TestAForgottenWorkerLeavesNothing(t *testing.T) {
+	eachStore(t, func(t *testing.T, w *world) {
+		ctx, client := t.Context(), w.store.Client()
+		if err := w.svc.times.set(ctx, keyWorkers, "gone", -2*workerForgotten, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := client.HSet(ctx, keyWorkerInfo, "gone", "{}").Err(); err != nil {
+			t.Fatal(err)
+		}
+		if names, err := w.svc.liveWorkers(ctx); err != nil || len(names) != 0 {
+			t.Fatalf("living workers: %v, %v", names, err)
+		}
+		if err := script("fleet/beat").Run(ctx, client, workerKeys(), "other", "{}", leaseTime.Milliseconds(), workerForgotten.Milliseconds()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if known, err := client.HExists(ctx, keyWorkerInfo, "gone").Result(); err != nil || known {
+			t.Errorf("what is kept of the worker is there still: %v, %v", known, err)
+		}
+	})
+}
