@@ -85,14 +85,14 @@ func (s *Server) do(command string) string {
 	return text
 }
 
-// poll waits until ok says true.
+// poll waits until ok says true. Sentinels look every ten seconds, and rest for thirty where their machine has been slow.
 func poll(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(patience); !ok(); <-tick.C {
+	for deadline := time.Now().Add(3 * patience); !ok(); <-tick.C {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited %s in vain for %s", patience, what)
+			t.Fatalf("waited %s in vain for %s", 3*patience, what)
 		}
 	}
 }

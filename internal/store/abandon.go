@@ -26,7 +26,11 @@ type mortalHook struct{ bind binder }
 
 // DialHook implements redis.Hook.
 func (h mortalHook) DialHook(next redis.DialHook) redis.DialHook {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		ctx, done := h.bind(ctx)
+		defer done()
+		return next(ctx, network, addr)
+	}
 }
 
 // ProcessHook implements redis.Hook.

@@ -30,9 +30,11 @@
 // each with eight callers); with Fsync "always" a write takes as long as the disk needs for a sync, shared by all that
 // come meanwhile. So: a pipeline for many plain writes, a script where several belong together, and no script for one.
 //
-// Sorted sets are sorted anew by every range or rank query, LPUSH copies its list, and LREM walks it: keep both below
-// some ten thousand members. Hashes, sets and strings have no such limit, but a key is written down in one piece by a
-// compaction: one of 20 MB holds up all commands for about a tenth of a second. SCAN and its kin return everything at
+// A sorted set of more than a few members is put in order by the first question by range or rank about it (100,000 members:
+// a tenth of a second), and stays so (ranking.go): from then on such a question takes some 10 µs. LPUSH copies its list, and
+// LREM walks it: keep lists below some ten thousand members. Hashes, sets and strings have no such limit, but a key is
+// written down in one piece by a compaction: one of 20 MB holds up all commands for about a tenth of a second. Members by
+// name in a set whose scores differ, ZSCAN, ZRANDMEMBER and ZMPOP sort it anew each time. SCAN and its kin return everything at
 // once. Scripts are kept for ever: give what varies as arguments. They have string, table, math, cjson and redis.*; bit,
 // struct and cmsgpack are missing.
 package store

@@ -27,6 +27,7 @@ type keyspace struct {
 	deadlines map[string]int64 // key -> when it expires
 	queue     deadlineQueue    // the same in order, with stale items among them
 	writes    int64            // commands that changed something since the keyspace was made
+	ranks     *rankings
 	before    func(keys []string, all bool)
 	discard   *server.Peer // for replays
 	sink      *bytes.Buffer
@@ -40,6 +41,7 @@ func newKeyspace(table map[string]*spec) (*keyspace, error) {
 	}
 	c.Close()
 	k.srv, k.db = k.m.Server(), k.m.DB(0)
+	k.ranks = newRankings(k)
 	k.discard = server.NewPeer(bufio.NewWriterSize(k.sink, 256))
 	k.setNow(time.Now().UnixNano())
 	return k, nil
@@ -69,10 +71,13 @@ func (k *keyspace) run(p *server.Peer, s *spec, args []string) {
 		}
 		k.refresh(keys, round)
 	}
-	k.srv.Dispatch(p, args)
 	if s.kind != write {
+		if !k.ranks.answer(p, args) {
+			k.srv.Dispatch(p, args)
+		}
 		return
 	}
+	k.ranks.write(p, s, args, keys)
 	k.writes++
 	if s.all {
 		clear(k.deadlines)

@@ -92,6 +92,8 @@ func checkDir(dir string) error {
 
 // dial returns a connection to the store, whoever owns it; where nobody does, this process becomes the owner first.
 func (n *node) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout) // a subscription connects anew without a limit, and under a lock
+	defer cancel()
 	t := time.NewTicker(electionPause)
 	defer t.Stop()
 	for {

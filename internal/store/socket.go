@@ -68,7 +68,7 @@ func dialSocket(ctx context.Context, path string) (net.Conn, error) {
 	if err := greet(ctx, c); err != nil {
 		return nil, err
 	}
-	return c, nil
+	return impatient(c), nil
 }
 
 // greet makes sure that whoever accepted the connection also answers, and closes the connection where not. Without it, a

@@ -75,7 +75,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 func (s *Store) Client() redis.UniversalClient { return s.shared }
 
 // MakeRedisClient returns a new client at each call, which the caller closes. It makes a Store an asynq.RedisConnOpt.
-func (s *Store) MakeRedisClient() any { return s.fresh() }
+func (s *Store) MakeRedisClient() any { return steady{s.fresh()} }
 
 // Embedded tells whether this is the embedded store.
 func (s *Store) Embedded() bool { return s.node != nil }

@@ -25,6 +25,7 @@ const (
 	maxRetryBackoff = time.Second
 	dialerRetries   = 1 // the retries above include dialing
 	manyDialTimeout = 5 * time.Second
+	greetTime       = 5 * time.Second // for a server that took the connection to answer
 )
 
 // ErrURL begins every error on the form of a URL.
@@ -100,10 +101,12 @@ func greeted(dial dialer) dialer {
 		if err != nil {
 			return nil, err
 		}
+		ctx, cancel := context.WithTimeout(ctx, greetTime) // a subscription connects anew without a limit, and under a lock
+		defer cancel()
 		if err := greet(ctx, c); err != nil {
 			return nil, &net.OpError{Op: "dial", Net: network, Addr: c.RemoteAddr(), Err: err} // which is tried again
 		}
-		return c, nil
+		return impatient(c), nil
 	}
 }
 
