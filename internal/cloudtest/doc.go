@@ -28,13 +28,15 @@
 // the trash; retrieveItemDetails showing items of the trash; ID_INVALID for items that aren't there in writes; a number
 // after a name that is taken; putting back into the root where the folder is gone; 410 for a URL that ran out; 507 for an
 // upload above the quota; that a folder's etag stays as it is when something in it changes; that data_token.signature
-// is Apple's file checksum (with the salts of MMCS); that a purge in a folder needs only the folder's etag.
+// is Apple's file checksum (with the salts of MMCS); that a purge in a folder needs only the folder's etag; how long the
+// storage goes on being told as it was (Account.SetStorageLag).
 //
 // # Not played
 //
 // iCloud Photos and CloudKit (the host answers 404), item/copy, sharing beyond what a listing shows of it, China's hosts,
-// hardware keys, the terms-of-use step, expiry of items in the trash after 30 days, HTTP/2 (every connection is HTTP/1.1),
-// content encryption, paging of long listings (drivews has none that a client is known to use).
+// hardware keys, the terms-of-use step, expiry of items in the trash by itself after 30 days (Account.ExpireTrash does it),
+// HTTP/2 (every connection is HTTP/1.1), content encryption, paging of long listings (drivews has none that a client is
+// known to use).
 //
 // # rclone's own suite
 //

@@ -86,7 +86,7 @@ func (t *faultTable) seed(seed uint64) { t.rng = rand.New(rand.NewPCG(seed, 0x0f
 // Fault declares a fault. Where an endpoint of that name doesn't exist it panics: a fault that can't strike proves
 // nothing.
 func (w *World) Fault(f Fault) *Hits {
-	if !slices.Contains([]string{"*", "icloud:*", "dropbox:*"}, f.Endpoint) && !slices.Contains(w.Endpoints(), f.Endpoint) {
+	if !slices.Contains([]string{"*", "icloud:*", "dropbox:*", "apple:*"}, f.Endpoint) && !slices.Contains(w.Endpoints(), f.Endpoint) {
 		panic(fmt.Sprintf("cloudtest: no endpoint %q; there are %v", f.Endpoint, w.Endpoints()))
 	}
 	h := &Hits{table: &w.table, fault: f}

@@ -9,7 +9,6 @@ import (
 	"math/big"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -552,26 +551,4 @@ func (c *ICloud) storageUsage(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(rw, http.StatusOK, a.storage())
-}
-
-func (a *Account) storage() (doc map[string]any) {
-	a.locked(func(t *tree) {
-		docs, used := t.used(), int64(0)
-		media := []any{}
-		for i, k := range []string{"photos", "backup", "docs", "mail"} {
-			n := t.others[k]
-			if k == "docs" {
-				n = docs
-			}
-			used += n
-			media = append(media, map[string]any{"mediaKey": k, "displayLabel": strings.ToUpper(k[:1]) + k[1:],
-				"displayColor": "ffcc0" + strconv.Itoa(i), "usageInBytes": n})
-		}
-		doc = map[string]any{"storageUsageByMedia": media,
-			"storageUsageInfo": map[string]any{"compStorageInBytes": 0, "usedStorageInBytes": used, "totalStorageInBytes": t.total,
-				"commerceStorageInBytes": max(0, t.total-5<<30)},
-			"quotaStatus": map[string]any{"overQuota": used > t.total, "haveMaxQuotaTier": false, "almost-full": used*10 > t.total*9,
-				"paidQuota": t.total > 5<<30}}
-	})
-	return doc
 }

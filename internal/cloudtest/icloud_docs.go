@@ -219,11 +219,7 @@ func (c *ICloud) uploadWeb(a *Account, _ *http.Request, body []byte) (any, *refu
 	}
 	full := false
 	a.locked(func(t *tree) {
-		used := t.used()
-		for _, o := range t.others {
-			used += o
-		}
-		full = used+size > t.total
+		full = t.taken()+size > t.total
 	})
 	if full {
 		return nil, refuse(http.StatusInsufficientStorage, `{"errorReason":"Quota exceeded","error_code":"QUOTA_EXCEEDED","errorCode":507}`)

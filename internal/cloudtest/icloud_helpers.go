@@ -258,25 +258,6 @@ func (a *Account) Purged() (ids []string) {
 	return ids
 }
 
-// SetStorage sets the account's room in bytes, and what is taken of it beside the drive.
-func (a *Account) SetStorage(total, photos, backup, mail int64) {
-	a.locked(func(t *tree) {
-		t.total = total
-		t.others = map[string]int64{"photos": photos, "backup": backup, "mail": mail}
-	})
-}
-
 // NamesAsPut makes answers spell names as they were put rather than in NFD. It is kinder than the real service, for
 // rclone's own test suite, which compares them.
 func (a *Account) NamesAsPut(on bool) { a.locked(func(t *tree) { t.asPut = on }) }
-
-// Used is how many bytes of the room are taken; what is in the trash counts until it is purged.
-func (a *Account) Used() (n int64) {
-	a.locked(func(t *tree) {
-		n = t.used()
-		for _, o := range t.others {
-			n += o
-		}
-	})
-	return n
-}

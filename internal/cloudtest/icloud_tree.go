@@ -59,13 +59,13 @@ type tree struct {
 	trashed []string
 	again   []string // asked to go to the trash with the right etag while they lay in it
 	total   int64
-	others  map[string]int64 // photos, backup, mail
-	asPut   bool             // names are answered as they were put
+	room    storageKnobs
+	asPut   bool // names are answered as they were put
 }
 
 func (t *tree) init(now func() time.Time) {
 	t.now, t.byKey, t.busy = now, map[string]*node{}, map[string]bool{}
-	t.total, t.others = 5<<30, map[string]int64{}
+	t.total, t.room.others = 5<<30, map[string]int64{}
 	t.root = t.plant(&node{doc: "root", zone: mainZone, kind: typeFolder})
 	t.trash = t.plant(&node{doc: "TRASH_ROOT", zone: mainZone, kind: typeFolder})
 }
@@ -321,6 +321,7 @@ func (t *tree) forget(n *node) {
 	for _, c := range n.sorted() {
 		t.forget(c)
 	}
+	t.room.left(n, t.now())
 	t.unhang(n)
 	delete(t.byKey, n.zone+"::"+n.doc)
 	delete(t.byKey, n.item)
@@ -346,11 +347,4 @@ func (t *tree) lockZones(zones []string) (unlock func(), ok bool) {
 			delete(t.busy, z)
 		}
 	}, true
-}
-
-// used is the room that the drive takes, the trash included.
-func (t *tree) used() int64 {
-	live, _ := t.root.sizes()
-	dead, _ := t.trash.sizes()
-	return live + dead
 }

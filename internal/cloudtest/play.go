@@ -187,6 +187,7 @@ func (w *World) play(rw http.ResponseWriter, r *http.Request) {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
+	rw.Header().Set("Date", w.now().UTC().Format(http.TimeFormat)) // the hosts have the world's clock
 	p := w.playerOf(host)
 	if p == nil {
 		http.Error(rw, "misdirected", http.StatusMisdirectedRequest)

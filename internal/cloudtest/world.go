@@ -40,6 +40,7 @@ type Latency struct {
 type World struct {
 	ICloud  *ICloud
 	Dropbox *Dropbox
+	Apple   *Apple // what Apple publishes of its services
 
 	opt     Options
 	dir     string
@@ -77,7 +78,8 @@ func Start(opt Options) (*World, error) {
 	}
 	w.ICloud = newICloud(w)
 	w.Dropbox = newDropbox(w)
-	w.players = []player{w.ICloud, w.Dropbox}
+	w.Apple = newApple(w)
+	w.players = []player{w.ICloud, w.Dropbox, w.Apple}
 	w.serve()
 	return w, nil
 }
