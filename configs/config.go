@@ -36,6 +36,13 @@ type Config struct {
 	Quota   Quota   `yaml:"quota" json:"quota"`
 	Worker  Worker  `yaml:"worker" json:"worker"`
 	Workers Workers `yaml:"workers" json:"workers"`
+	// Dashboard is where the pages and the API are, and for whom.
+	Dashboard Dashboard `yaml:"dashboard" json:"dashboard"`
+	// Messages says who is told what happens.
+	Messages Messages `yaml:"messages" json:"messages"`
+	// ICloudPlans are the sizes of iCloud's plans, the smallest first, for `offload doctor`. Defaults to 5GiB, 50GiB, 200GiB,
+	// 2TiB, 6TiB, 12TiB.
+	ICloudPlans []Size `yaml:"icloud_plans" json:"icloud_plans"`
 }
 
 // Remotes says how the remotes that are kept in the store are sealed.
@@ -147,6 +154,11 @@ func (c Config) WithDefaults(dataDir string) Config {
 	if c.Workers.Files.Accounts == nil {
 		c.Workers.Files.Accounts = map[string]int{}
 	}
+	c.Dashboard = c.Dashboard.withDefaults()
+	c.Messages = c.Messages.withDefaults()
+	if len(c.ICloudPlans) == 0 {
+		c.ICloudPlans = defaultICloudPlans()
+	}
 	return c
 }
 
@@ -193,6 +205,8 @@ func DefaultFile(home string, getenv func(string) string) string {
 // Masked returns c without the secrets in it, fit for printing and logging.
 func (c Config) Masked() Config {
 	c.Redis = MaskURL(c.Redis)
+	c.Dashboard = c.Dashboard.masked()
+	c.Messages = c.Messages.masked()
 	return c
 }
 

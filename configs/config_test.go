@@ -74,12 +74,16 @@ func TestEveryFieldIsRead(t *testing.T) {
 	for _, read := range []string{"cfg.Redis", "cfg.Data", "cfg.Fsync", "cfg.RcloneConfig", "cfg.Account", "cfg.Log.Level", "cfg.Log.Format",
 		"cfg.Quota.Tiers", "cfg.Quota.DefaultTier", "cfg.Quota.AnchorDay", "cfg.Quota.TimeZone", "cfg.Remotes.PassFile", "cfg.Worker.Batches", "cfg.Worker.Transfers", "t.Name", "t.Limit",
 		"cfg.Quota.Accounts", "acc.Plan", "acc.Limit", "acc.AnchorDay", "acc.TimeZone",
-		"cfg.Quota.Remotes", "r.PerDay", "r.PerMonth", "r.CallsPerMonth", "cfg.Quota.BwLimit", "cfg.Workers.Files.Remotes", "cfg.Workers.Files.Accounts"} {
+		"cfg.Quota.Remotes", "r.PerDay", "r.PerMonth", "r.CallsPerMonth", "cfg.Quota.BwLimit", "cfg.Workers.Files.Remotes", "cfg.Workers.Files.Accounts",
+		"cfg.Dashboard.Listen", "cfg.Dashboard.TLSCert", "cfg.Dashboard.TLSKey", "d.Users", "d.Tokens", "d.Hosts", "d.TrustedProxies", "d.Session",
+		"u.Name", "u.Role", "u.PasswordHash", "t.Role", "t.File", "t.SHA256",
+		"cfg.Messages.Targets", "t.Address", "t.Events", "t.Accounts", "cfg.Messages.Every", "cfg.Messages.Idle", "cfg.Messages.Link", "cfg.Messages.Details",
+		"cfg.ICloudPlans"} {
 		if !strings.Contains(code.String(), read) {
 			t.Errorf("%s is never read", read)
 		}
 	}
-	if n := len(fieldNames(reflect.TypeFor[Config](), "")); n != 25 {
+	if n := len(fieldNames(reflect.TypeFor[Config](), "")); n != 48 {
 		t.Errorf("Config has %d fields; add the new one to this test, where it is read", n)
 	}
 }
@@ -227,6 +231,13 @@ func TestValidate(t *testing.T) {
 		"files below none": {func(c *Config) { c.Workers.Files.Accounts["anna"] = -1 }, "workers.files.accounts.anna"},
 		"many files":       {func(c *Config) { c.Workers.Files.Remotes["a"] = 10_001 }, "workers.files.remotes.a"},
 		"default tier":     {func(c *Config) { c.Quota.DefaultTier = "gold" }, "quota.default_tier"},
+		"listen":           {func(c *Config) { c.Dashboard.Listen = "7317" }, "dashboard.listen"},
+		"listen to all":    {func(c *Config) { c.Dashboard.Listen = ":7317" }, "dashboard.listen"},
+		"hosts for nobody": {func(c *Config) { c.Dashboard.Hosts = []string{"a.example"} }, "dashboard"},
+		"user":             {func(c *Config) { c.Dashboard.Users = []User{{Name: "a", Role: "viewer"}} }, "dashboard.users[0].password_hash"},
+		"token":            {func(c *Config) { c.Dashboard.Tokens = []Token{{Name: "a", Role: "viewer"}} }, "dashboard.tokens[0]"},
+		"key missing":      {func(c *Config) { c.Dashboard.TLSCert = "x" }, "dashboard.tls_cert"},
+		"session":          {func(c *Config) { c.Dashboard.Session = -1 }, "dashboard.session"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -270,6 +281,18 @@ func TestSecretsAreMasked(t *testing.T) {
 	}
 	if got := MaskURL("redis://:secret@host:6379/1"); !strings.Contains(got, "host:6379/1") {
 		t.Errorf("MaskURL hides too much: %q", got)
+	}
+}
+
+func TestPeopleOfTheDashboardAreMasked(t *testing.T) {
+	c := Config{Dashboard: Dashboard{Users: []User{{Name: "anna", Role: "viewer", PasswordHash: "hunter2"}},
+		Tokens: []Token{{Name: "ben", Role: "viewer", SHA256: "hunter2"}}}}.WithDefaults("/state")
+	err := c.Validate()
+	if err == nil || strings.Contains(c.String()+err.Error(), "hunter2") || !strings.Contains(c.String(), "anna") {
+		t.Errorf("printed as\n%s\n%v", c, err)
+	}
+	if c.Dashboard.Users[0].PasswordHash != "hunter2" {
+		t.Error("masking changed the settings themselves")
 	}
 }
 
@@ -342,7 +365,8 @@ func TestContainersRunOnTheDefaults(t *testing.T) {
 	if err := got.WithDefaults("/state").Validate(); err != nil {
 		t.Fatal(err)
 	}
-	want := Config{Redis: "redis://redis:6379/0", Data: "/data", Remotes: Remotes{PassFile: "/run/secrets/config_pass"}, Log: Log{Format: "json"}}
+	want := Config{Redis: "redis://redis:6379/0", Data: "/data", Remotes: Remotes{PassFile: "/run/secrets/config_pass"}, Log: Log{Format: "json"},
+		Dashboard: Dashboard{Listen: ":7317", Tokens: []Token{{Name: "operator", Role: "operator", File: "/run/secrets/dashboard_token"}}}}
 	if got, want := got.WithDefaults("/state"), want.WithDefaults("/state"); !reflect.DeepEqual(got, want) {
 		t.Errorf("containers.yaml gives\n%+v\nwant\n%+v", got, want)
 	}

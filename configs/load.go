@@ -167,6 +167,13 @@ func settings() []setting {
 		{"OFFLOAD_QUOTA_TIME_ZONE", text(func(c *Config) *string { return &c.Quota.TimeZone })},
 		{"OFFLOAD_WORKER_BATCHES", number(func(c *Config) *int { return &c.Worker.Batches }, 1, MaxBatches)},
 		{"OFFLOAD_WORKER_TRANSFERS", number(func(c *Config) *int { return &c.Worker.Transfers }, 0, MaxTransfers)},
+		{"OFFLOAD_DASHBOARD_LISTEN", text(func(c *Config) *string { return &c.Dashboard.Listen })},
+		{"OFFLOAD_DASHBOARD_TLS_CERT", text(func(c *Config) *string { return &c.Dashboard.TLSCert })},
+		{"OFFLOAD_DASHBOARD_TLS_KEY", text(func(c *Config) *string { return &c.Dashboard.TLSKey })},
+		{"OFFLOAD_MESSAGES_URL", func(c *Config, v string) error {
+			c.Messages.Targets = []MessageTarget{{Name: EnvTarget, URL: v}}
+			return nil
+		}},
 	}
 }
 

@@ -78,6 +78,9 @@ func (c Config) Validate() error {
 	c.Quota.validateAccounts(add)
 	c.Quota.validateRemotes(add)
 	c.Workers.Files.validate(add)
+	c.Dashboard.validate(add)
+	c.Messages.validate(add)
+	validatePlans(c.ICloudPlans, add)
 	return errors.Join(errs...)
 }
 

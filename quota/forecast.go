@@ -92,6 +92,7 @@ type Need struct {
 	Work    Work
 	Held    bool    // the work has begun, so that what is reserved is for it
 	Share   float64 // the part of the day in which it may move; 0 is all of it
+	Most    int64   // bytes a second that its bandwidth allows; 0 is no limit
 }
 
 // Forecast is how long a work will take under all its limits. Where several apply it speaks of the one that takes
@@ -111,7 +112,7 @@ type Forecast struct {
 	WaitUntil *time.Time `json:"wait_until"`          // the first reset that it waits for; null where it never waits
 	WaitsFor  string     `json:"waits_for,omitempty"` // whose reset that is, where it isn't the subject's
 	Ends      *time.Time `json:"ends"`                // null where it isn't known, never, or in more than a hundred years
-	Pace      int64      `json:"pace"`                // bytes a second while it moves, as recorded; 0 where it isn't known
+	Pace      int64      `json:"pace"`                // bytes a second while it moves, as recorded, and no more than the bandwidth allows; 0 where it isn't known
 	BoundBy   string     `json:"bound_by"`            // BoundByQuota, BoundByPace or "" where neither makes it wait
 	Better    *Better    `json:"better"`              // a plan that ends it sooner; null where none does
 
@@ -197,7 +198,7 @@ func (f *Forecaster) Forecast(ctx context.Context, needs ...Need) (Forecast, err
 		if i == 0 {
 			at = k.at
 		}
-		demands = append(demands, demand{Status: k.st, Days: k.days, Work: n.Work, Times: 1, Held: n.Held, Share: n.Share, calendar: k.cal})
+		demands = append(demands, demand{Status: k.st, Days: k.days, Work: n.Work, Times: 1, Held: n.Held, Share: n.Share, Most: n.Most, calendar: k.cal})
 	}
 	return predict(at, f.ledger.cfg.Tiers, demands...), nil
 }

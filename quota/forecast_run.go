@@ -28,6 +28,7 @@ type demand struct {
 	Times  int64   // how often each byte counts: twice where a remote is source and destination
 	Held   bool    // what is reserved is for this work
 	Share  float64 // the part of the day in which it may move; 0 is all of it
+	Most   int64   // bytes a second that its bandwidth allows; 0 is no limit
 
 	calendar *calendar // shared by all forecasts of one look
 }
@@ -360,8 +361,19 @@ func moment(t time.Time) *time.Time {
 	return &t
 }
 
-// paceOfAll is the pace of the account, or of the slowest remote where the account has none.
+// paceOfAll is the recorded pace, as far as the bandwidth allows it now.
 func paceOfAll(demands []demand) int64 {
+	pace := recordedPace(demands)
+	for _, d := range demands {
+		if d.Most > 0 {
+			pace = min(pace, d.Most)
+		}
+	}
+	return pace
+}
+
+// recordedPace is the pace of the account, or of the slowest remote where the account has none.
+func recordedPace(demands []demand) int64 {
 	slowest := int64(0)
 	for i, d := range demands {
 		if d.calls() {

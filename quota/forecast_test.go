@@ -48,6 +48,22 @@ func TestPace(t *testing.T) {
 	}
 }
 
+// Nothing goes faster than the bandwidth allows; where no pace is recorded, none is told of.
+func TestPaceKeepsToTheBandwidth(t *testing.T) {
+	busy := days(1, 600<<20, time.Minute) // 10 MiB a second
+	for _, c := range []struct {
+		days       []Day
+		most, want int64
+	}{{busy, 0, 10 << 20}, {busy, 20 << 20, 10 << 20}, {busy, 20 << 10, 20 << 10}, {nil, 20 << 10, 0}} {
+		if got := paceOfAll([]demand{{Days: c.days, Most: c.most}, {Days: busy}}); c.days != nil && got != c.want {
+			t.Errorf("at most %d: %d bytes a second, want %d", c.most, got, c.want)
+		}
+		if got := paceOfAll([]demand{{Days: c.days, Most: c.most}}); got != c.want {
+			t.Errorf("at most %d, alone: %d bytes a second, want %d", c.most, got, c.want)
+		}
+	}
+}
+
 // scene is one forecast of one account, written briefly.
 type scene struct {
 	now    string // RFC 3339; default is start

@@ -196,6 +196,7 @@ func TestRemoteLimits(t *testing.T) {
 		check(day)
 		// What another process sets is known to this one within some seconds, and at once where there was a limit.
 		other := newLedger(t, r.client, limited(1000, 100))
+		other.scripts = r.scripts
 		_, err = other.Set(ctx, day, Change{Limit: ptr[int64](501)})
 		must(t, err)
 		if err := r.use(day, 2); !errors.Is(err, ErrNoQuota) {
