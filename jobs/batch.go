@@ -41,6 +41,7 @@ func (w *worker) batch(ctx context.Context, u *unit, n int64) error {
 	defer release()
 	defer w.crowd.moves(u, o.slots)()
 	jr := newJournal(w.s, u.hold, n, b.entries, b.done, u.saw)
+	jr.looks = j.looksOnly()
 	w.expect(ctx, u, jr.pendingBytes())
 	report, err := w.inPool(ctx, u, j, o, jr, func(env transfer.Env) (transfer.Report, error) {
 		return w.runBatch(ctx, u, o, jr, w.transferBatch(u, j, b), env)
@@ -55,6 +56,7 @@ func (w *worker) batch(ctx context.Context, u *unit, n int64) error {
 func (w *worker) inPool(ctx context.Context, u *unit, j Job, o *openJob, jr *journal,
 	run func(transfer.Env) (transfer.Report, error)) (transfer.Report, error) {
 	u.follow(j, o.pair)
+	defer o.speeds(u.watch)()
 	m, err := w.meter(ctx, u, j, o, jr)
 	if err != nil {
 		return transfer.Report{}, err
@@ -65,9 +67,8 @@ func (w *worker) inPool(ctx context.Context, u *unit, j Job, o *openJob, jr *jou
 		defer close(renewed)
 		w.renewPools(alive, m, u, j)
 	}()
-	slots := w.slots(u, o)
-	report, err := run(transfer.Env{Meter: m, Journal: jr, Slots: w.gate.slots(slots), Admit: w.gate.admit(slots), Watcher: u.watch,
-		Pace: o.pace.wait, Stopped: u.check, Stopping: u.halt, Grace: u.grace, Held: u.held, Owner: u.owner(u.fence),
+	report, err := run(transfer.Env{Meter: m, Journal: jr, Slots: gated{w.slots(u, o), &w.gate}, Watcher: u.watch,
+		Pace: u.watch.paced(o.pace.wait), Stopped: u.check, Stopping: u.halt, Grace: u.grace, Held: u.held, Owner: u.owner(u.fence),
 		Former: u.formerOwners()})
 	end()
 	<-renewed
@@ -76,6 +77,8 @@ func (w *worker) inPool(ctx context.Context, u *unit, j Job, o *openJob, jr *jou
 		w.warn("settle the quota", "job", u.job, "unit", u.unit, "error", e)
 	}
 	jr.outcomes()
+	w.s.totals.add(totalThrottled, int64(report.Throttled))
+	w.s.totals.add(totalRetried, int64(report.Retried))
 	u.served = m.served(j.claim.Need)
 	return report, err
 }

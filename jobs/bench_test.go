@@ -59,7 +59,7 @@ func BenchmarkPlanMillion(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := w.scan(b.Context(), &unit{hold: h, w: w, watch: newWatcher(start)}); err != nil {
+		if err := w.scan(b.Context(), w.newUnit(h, start.Add(time.Hour))); err != nil {
 			b.Fatal(err)
 		}
 		took := time.Since(start)

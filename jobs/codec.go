@@ -74,6 +74,18 @@ func (c *codec) unpackBatch(blob []byte) ([]transfer.Entry, []transfer.DirInfo, 
 	return entries, head.Dirs, err
 }
 
+// mayHold tells whether a stored batch may hold a text, without reading more of it than that needs.
+func (c *codec) mayHold(blob []byte, n needle) (bool, error) {
+	if n.none() {
+		return true, nil
+	}
+	raw, err := c.dec.DecodeAll(blob, nil)
+	if err != nil {
+		return false, fmt.Errorf("unpack batch: %w", err)
+	}
+	return n.mayBeIn(raw), nil
+}
+
 func (c *codec) packOutcomes(outcomes []transfer.Outcome) ([]byte, error) {
 	var b bytes.Buffer
 	w := json.NewEncoder(&b)

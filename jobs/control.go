@@ -48,7 +48,7 @@ func (s *Service) change(ctx context.Context, id, allowed, to string) (Job, erro
 		return Job{}, err
 	}
 	s.look(ctx, id, firstLook) // should this process die right after the change
-	if _, err := s.scripts.transition(ctx, id, allowed, to, s.self, "", hold{}); err != nil {
+	if _, err := s.scripts.transition(ctx, id, allowed, to, s.by(ctx), "", hold{}); err != nil {
 		return Job{}, err
 	}
 	if to != "resume" {
@@ -96,19 +96,25 @@ func (s *Service) Retry(ctx context.Context, id string) (Job, error) {
 	if reopened == 0 && !rescan && number(unpurged) == 0 && j.State != FailedState {
 		return Job{}, fmt.Errorf("job %s has no failed files: %w", j.ID, ErrState)
 	}
-	s.look(ctx, j.ID, firstLook) // should this process die right after the change
-	n, state, err := s.scripts.verdict(ctx, "restart", j.ID, []string{keysOf(j.ID).crashes()}, from(Transferring), s.self, rescan)
+	return s.restart(ctx, j.ID, rescan)
+}
+
+// restart lets an ended job run again, as lua/restart.lua says.
+func (s *Service) restart(ctx context.Context, id string, rescan bool, orders ...any) (Job, error) {
+	s.look(ctx, id, firstLook) // should this process die right after the change
+	args := append([]any{from(Transferring), s.by(ctx), rescan}, orders...)
+	n, state, err := s.scripts.verdict(ctx, "restart", id, []string{keysOf(id).crashes()}, args...)
 	if err != nil {
 		return Job{}, err
 	}
 	if n != 1 {
-		return Job{}, fmt.Errorf("job %s is %s: %w", j.ID, state, ErrState)
+		return Job{}, fmt.Errorf("job %s is %s: %w", id, state, ErrState)
 	}
-	s.look(ctx, j.ID, 0)
-	if err := s.audit(ctx, j.ID); err != nil {
+	s.look(ctx, id, 0)
+	if err := s.audit(ctx, id); err != nil {
 		return Job{}, err
 	}
-	return s.Get(ctx, j.ID)
+	return s.Get(ctx, id)
 }
 
 // again is what an outcome becomes when its job is retried: a failed entry starts anew, a failed deletion goes on, and
@@ -124,6 +130,7 @@ func again(o transfer.Outcome) transfer.Outcome {
 func (s *Service) reopen(ctx context.Context, id string, b stored) (int, error) {
 	n, change, verdicts := 0, counters{}, false
 	var keep []any
+	kinds := map[kind]bool{}
 	for i, o := range b.done {
 		next := again(o)
 		if next != o {
@@ -142,7 +149,7 @@ func (s *Service) reopen(ctx context.Context, id string, b stored) (int, error) 
 		if err != nil {
 			return 0, fmt.Errorf("reopen batch %d: %w", b.number, err)
 		}
-		keep = append(keep, i, raw)
+		keep, kinds[kindOf(next)] = append(keep, i, raw), true
 	}
 	if n == 0 || !b.ended {
 		return n, nil
@@ -157,12 +164,14 @@ func (s *Service) reopen(ctx context.Context, id string, b stored) (int, error) 
 			return 0, fmt.Errorf("reopen batch %d of job %s: %w", b.number, id, err)
 		}
 	}
-	args := append(append([]any{batchUnit(b.number)}, change.args()...), keep...)
-	_, _, err := s.scripts.verdict(ctx, "reopen", id, []string{k.outcomes(b.number), k.ended(b.number)}, args...)
+	keys := append([]string{k.outcomes(b.number), k.ended(b.number)}, k.kindKeys(kinds)...)
+	keys = append(keys, k.kindKeys(vanished(kindsIn(b.done), kinds))...)
+	args := append(append([]any{batchUnit(b.number), b.number, len(kinds)}, change.args()...), keep...)
+	_, _, err := s.scripts.verdict(ctx, "reopen", id, keys, args...)
 	return n, err
 }
 
-// Remove forgets an ended job; it touches no file.
+// Remove forgets an ended job; it touches no file. The job's manifest stays in the store.
 func (s *Service) Remove(ctx context.Context, id string) error {
 	j, err := s.Get(ctx, id)
 	if err != nil {
@@ -171,8 +180,11 @@ func (s *Service) Remove(ctx context.Context, id string) error {
 	if !j.State.Terminal() {
 		return fmt.Errorf("job %s is %s, cancel it first: %w", j.ID, j.State, ErrState)
 	}
+	if err := s.manifestBeforeRemoval(ctx, j); err != nil {
+		return err
+	}
 	k := keysOf(j.ID)
-	count, err := s.client.HGet(ctx, k.job(), "batches").Int64()
+	f, err := s.client.HGetAll(ctx, k.job()).Result()
 	if err != nil {
 		return fmt.Errorf("read job %s: %w", j.ID, err)
 	}
@@ -180,10 +192,15 @@ func (s *Service) Remove(ctx context.Context, id string) error {
 	p := s.client.Pipeline()
 	p.ZRem(ctx, keyIndex, j.ID)
 	p.ZRem(ctx, keyDue, j.ID)
+	p.ZRem(ctx, keyWaits, j.ID)
+	p.ZRem(ctx, keyOwed, j.ID)
 	p.ZRem(ctx, keyAccount(j.Account), j.ID)
-	p.Del(ctx, append(k.common(), k.bandwidth(), k.crashes())...)
-	for n := int64(1); n <= count; n++ {
+	p.Del(ctx, slices.Concat(k.common(), []string{k.bandwidth(), k.crashes(), k.troubles()}, k.kindKeys(kindsKept(f)))...)
+	for n := int64(1); n <= number(f["batches"]); n++ {
 		p.Del(ctx, k.batch(n), k.outcomes(n), k.ended(n))
+	}
+	for _, key := range k.plannedKeys(number(f[fieldPlanned])) {
+		p.Del(ctx, key)
 	}
 	if _, err := p.Exec(ctx); err != nil {
 		return fmt.Errorf("remove job %s: %w", j.ID, err)
@@ -205,9 +222,19 @@ func (s *Service) Progress(ctx context.Context, id string) (Progress, error) {
 	if err != nil {
 		return Progress{}, err
 	}
-	p := Progress{Job: j}
+	fleet, err := s.bands.set(ctx)
+	if err != nil {
+		return Progress{}, err
+	}
+	return progressOf(j, all, fleet, now)
+}
+
+// progressOf puts together what the workers report of a job; fleet is the bandwidth of all jobs.
+func progressOf(j Job, live map[string]string, fleet string, now time.Time) (Progress, error) {
+	p := Progress{Job: j, Limit: lowestRate(now, j.BwLimit, fleet), Quiet: math.MaxInt64}
 	workers := map[string]bool{}
-	for who, raw := range all {
+	seen := time.Duration(0)
+	for who, raw := range live {
 		var r liveReport
 		if err := json.Unmarshal([]byte(raw), &r); err != nil {
 			return Progress{}, fmt.Errorf("read progress of job %s: %w", j.ID, err)
@@ -218,13 +245,23 @@ func (s *Service) Progress(ctx context.Context, id string) (Progress, error) {
 		name, _, _ := strings.Cut(who, "/")
 		workers[name] = true
 		p.Rate += r.Rate
+		p.Pace += r.Steady
+		p.Quiet = min(p.Quiet, time.Duration(r.Idle)*time.Millisecond)
+		p.Held = p.Held || r.Held
+		seen = max(seen, time.Duration(r.Seen)*time.Millisecond)
 		p.Moving += r.Moving
 		p.Scanned += r.Scanned
 		p.Current = append(p.Current, r.Current...)
 		p.Job.Outages = addOutage(p.Job.Outages, r.Outages...)
+		p.Job.Retrying = addRetrying(p.Job.Retrying, r.Retrying)
 	}
 	sort.Strings(p.Current)
-	p.Workers = len(workers)
+	if p.Workers = len(workers); p.Workers == 0 {
+		p.Quiet = 0
+	}
+	if seen < speedKnown {
+		p.Pace = 0
+	}
 	return p, nil
 }
 
@@ -245,6 +282,9 @@ func (s *Service) FindInterrupted(ctx context.Context, o Order) (Job, bool, erro
 		return Job{}, false, err
 	}
 	for _, j := range same {
+		if o.Goal != nil && o.Plan == "" { // whatever was chosen for the goal
+			j.Order.Plan = ""
+		}
 		have, err := json.Marshal(j.Order)
 		if err != nil {
 			return Job{}, false, fmt.Errorf("look for an interrupted job: %w", err)

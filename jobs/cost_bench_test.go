@@ -117,9 +117,7 @@ func (c *cost) move(w *world) {
 }
 
 func (c *cost) unit(k *worker, h hold) *unit {
-	u := &unit{hold: h, w: k, watch: newWatcher(time.Now())}
-	u.renewed(time.Now().Add(time.Hour))
-	return u
+	return k.newUnit(h, time.Now().Add(time.Hour))
 }
 
 // batch is worker.batch with a clock around the meter and the slots.

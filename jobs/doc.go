@@ -39,7 +39,28 @@
 // # Lists
 //
 // A list by account or state goes by an index for each account (index.go), which follows a job's state a moment later.
-// Maintenance looks at jobs that run before those that wait (due.go).
+// Maintenance looks at jobs that run before those that wait (due.go). A list by remote or by text looks at the jobs one by one
+// and may end a page early (search.go). Overview counts by the index and reads the hundred jobs that matter most, and
+// those that wait for a person beside them, in four calls of the store.
+//
+// # Files
+//
+// Outcomes are counted by kind (outcome, state of the source, code) in the same script that stores them, and each kind marks
+// the batches that hold such files (kinds.go): groups of files, and pages of those that failed, need no look at the rest. A
+// page is named by batch and place, and stays where it is while the job runs.
+//
+// # Manifests
+//
+// The finish writes the job's manifest, one line for each file, into the store and to the destination (manifest.go). A
+// destination that refuses it costs the job a warning, no more: the job is owed its manifest, as one is that was canceled or
+// failed, and the process that looks after jobs pays (owedManifests). In the store it lies in blocks beside the job and
+// outlives it (manifeststore.go); Where searches the names in it, and reads all of them, packed: a million take some 60 ms
+// (where.go).
+//
+// # Orders that are sent twice
+//
+// A key of the caller's reserves the ID of its job before the job is stored, so that whoever comes with the same key makes
+// the same job (once.go).
 //
 // # Bandwidth
 //

@@ -105,7 +105,7 @@ func (w *world) refused(late hold) {
 	for name, call := range map[string]func() error{
 		"renew": func() error { _, err := sc.renew(ctx, late, leaseTime, "{}"); return err },
 		"record": func() error {
-			_, err := sc.owned(ctx, "record", late, []string{k.outcomes(1)}, late.unit, late.fence, "1", "", 1, "copied", 1, 0, "{}")
+			_, err := sc.owned(ctx, "record", late, []string{k.outcomes(1)}, late.unit, late.fence, "1", "", 1, 1, "copied", 1, 0, "{}")
 			return err
 		},
 		"batch_add": func() error {
@@ -333,7 +333,7 @@ func TestRecordSentTwiceCountsOnce(t *testing.T) {
 			if _, err := sc.owned(ctx, "batch_add", h, []string{k.batch(1)}, h.fence, 1, "blob", 1, 1, 10); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := sc.owned(ctx, "record", h, []string{k.outcomes(1)}, h.unit, h.fence, h.fence+".1", "", 1, "copied", 1, 0, "{}"); err != nil {
+			if _, err := sc.owned(ctx, "record", h, []string{k.outcomes(1)}, h.unit, h.fence, h.fence+".1", "", 1, 1, "copied", 1, 0, "{}"); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -358,7 +358,7 @@ func TestRetryOfAFailedJobAndOfAHalfRetry(t *testing.T) {
 	j := w.enqueue(w.order(transfer.DeleteVerified))
 	h := w.steal(j.ID, unitScan, w.svc.self)
 	if err := (&worker{s: w.svc, log: w.log, name: w.svc.self, pairs: newPairs(w.svc, 0)}).scan(t.Context(),
-		&unit{hold: h, w: &worker{s: w.svc, log: w.log}, watch: newWatcher(time.Now())}); err != nil {
+		(&worker{s: w.svc, log: w.log}).newUnit(h, time.Now())); err != nil {
 		t.Fatal(err)
 	}
 	w.worker(s, WorkerOptions{})

@@ -22,7 +22,18 @@ func (w *worker) finish(ctx context.Context, u *unit) error {
 	}
 	failpoint.At("finishing")
 	note := ""
-	if j.Order.Deletes() {
+	if j.HoldCalledOff {
+		err := w.keepHeld(ctx, u, j)
+		if errors.Is(err, errHandedBack) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	switch {
+	case j.Order.Kind != KindMove: // nothing is deleted by it
+	case j.Order.Deletes():
 		if note, err = w.deleteHeld(ctx, u, j); err == nil {
 			err = w.emptyFolders(ctx, u, j)
 		}
@@ -36,6 +47,9 @@ func (w *worker) finish(ctx context.Context, u *unit) error {
 			return err
 		}
 	}
+	if err := w.manifest(ctx, u); err != nil {
+		return err
+	}
 	failpoint.At("concluding")
 	return w.conclude(ctx, u, note)
 }
@@ -46,7 +60,7 @@ func (w *worker) conclude(ctx context.Context, u *unit, note string) error {
 	if err != nil {
 		return err
 	}
-	f, err := w.s.client.HMGet(ctx, keysOf(u.job).job(), "scan_error", "undeleted", "not_purged").Result()
+	f, err := w.s.client.HMGet(ctx, keysOf(u.job).job(), "scan_error", "undeleted", "not_purged", fieldManifestError).Result()
 	if err != nil {
 		return fmt.Errorf("read job %s: %w", u.job, err)
 	}
@@ -61,7 +75,7 @@ func (w *worker) conclude(ctx context.Context, u *unit, note string) error {
 		note += fmt.Sprintf("%s in the trash of %s: `offload jobs files` says why", filesStay(n), remoteOf(j.Source))
 	}
 	to := Completed
-	if number(text(1)) > 0 || j.Files.Failed > 0 || j.Files.SetAside > 0 || note != "" {
+	if number(text(1)) > 0 || j.Files.Failed > 0 || j.Files.SetAside > 0 || note != "" || text(3) != "" {
 		to = CompletedW
 	}
 	_, err = w.s.scripts.transition(ctx, u.job, from(to), string(to), w.name, note, u.hold)
@@ -107,6 +121,9 @@ func (w *worker) holding(ctx context.Context, u *unit, j Job) (bool, error) {
 	until := fromMillis(at).Add(j.Order.Hold)
 	if !until.After(now) {
 		return false, nil
+	}
+	if err := w.manifest(ctx, u); err != nil { // of what is proved; it is written anew when the hold is over
+		return false, err
 	}
 	_, err = w.s.scripts.giveback(ctx, u.hold, giveBack{wait: true, reason: ReasonHold, until: until})
 	return true, err

@@ -17,14 +17,20 @@ import (
 
 const (
 	// turnLease is how long a turn outlives a process that was killed while it had it.
-	turnLease = 10 * time.Second
+	turnLease = 5 * time.Second
 	// turnRenew is how often a turn is extended while it is held.
-	turnRenew = 2 * time.Second
+	turnRenew = time.Second
 	// turnMargin before the end of a lease that couldn't be extended, the work under it is stopped.
 	turnMargin = time.Second
-	// turnPollFirst and turnPollMax bound the wait between two attempts while another process has the turn.
-	turnPollFirst = 20 * time.Millisecond
+	// turnPollFirst and turnPollMax bound the wait between two attempts while another process has the turn, turnPollNext
+	// that of the process which has it next: until it asks, nobody has it.
+	turnPollFirst = 10 * time.Millisecond
+	turnPollNext  = 25 * time.Millisecond
 	turnPollMax   = 100 * time.Millisecond
+	// turnPatience is for how long a process that asks no more keeps its place among those who wait for the turn, turnLongest
+	// the same for one that the store answers slowly.
+	turnPatience = 500 * time.Millisecond
+	turnLongest  = 10 * time.Second
 	// restKnown is for how long the answer about a rest is used again.
 	restKnown = 200 * time.Millisecond
 )
@@ -58,6 +64,12 @@ func newFleet(client redis.UniversalClient, log *slog.Logger) *fleet {
 }
 
 func keyTurn(lane string) string { return "offload:fleet:{" + lane + "}:turn" }
+
+// keysTurn are the turn of a lane and those who wait for it.
+func keysTurn(lane string) []string {
+	return []string{keyTurn(lane), "offload:fleet:{" + lane + "}:line", "offload:fleet:{" + lane + "}:waits"}
+}
+
 func keyRest(lane string) string { return "offload:fleet:{" + lane + "}:rest" }
 
 // Turn implements transfer.Fleet.
@@ -87,11 +99,14 @@ func (f *fleet) Turn(ctx context.Context, lane string) (context.Context, func(),
 	}), nil
 }
 
-// await asks for the turn until it is had, and returns until when its lease lasts at least.
+// await asks for the turn until it is had, and returns until when its lease lasts at least. Processes have it in the order
+// in which they came: one that always has more to do would else take it again each time before the others ask.
 func (f *fleet) await(ctx context.Context, lane, token string) (time.Time, error) {
-	for pause := turnPollFirst; ; pause = min(2*pause, turnPollMax) {
+	patience := turnPatience
+	for pause := turnPollFirst; ; {
 		asked := time.Now()
-		got, err := f.take.Run(ctx, f.client, []string{keyTurn(lane)}, token, turnLease.Milliseconds()).Int()
+		got, err := f.take.Run(ctx, f.client, keysTurn(lane), token, turnLease.Milliseconds(), patience.Milliseconds(), turnLongest.Milliseconds()).Int()
+		patience = min(max(turnPatience, 4*time.Since(asked)), turnLongest)
 		switch {
 		case ctx.Err() != nil:
 			return time.Time{}, context.Cause(ctx)
@@ -99,10 +114,13 @@ func (f *fleet) await(ctx context.Context, lane, token string) (time.Time, error
 			return time.Time{}, fmt.Errorf("take the turn of %s: %w", lane, err)
 		case got == 1:
 			return asked.Add(turnLease), nil
+		case got == 0:
+			pause = min(pause, turnPollNext)
 		}
 		if err := transfer.Sleep(ctx, pause/2+mathrand.N(pause)); err != nil {
 			return time.Time{}, err
 		}
+		pause = min(2*pause, turnPollMax)
 	}
 }
 
@@ -139,7 +157,7 @@ func (f *fleet) hold(held context.Context, lost context.CancelCauseFunc, lane, t
 func (f *fleet) giveBack(ctx context.Context, lane, token string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), turnRenew)
 	defer cancel()
-	if err := f.leave.Run(ctx, f.client, []string{keyTurn(lane)}, token).Err(); err != nil {
+	if err := f.leave.Run(ctx, f.client, keysTurn(lane), token).Err(); err != nil {
 		f.log.Warn("give a turn back", "lane", lane, "error", err)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"offload/transfer"
 )
 
@@ -45,10 +47,122 @@ func TestOneTurnAtATime(t *testing.T) {
 		if most.Load() != 1 || turns.Load() != 80 {
 			t.Errorf("%d turns, at most %d at a time; want 80, one at a time", turns.Load(), most.Load())
 		}
-		if n, err := w.store.Client().Exists(t.Context(), keyTurn("lane")).Result(); err != nil || n != 0 {
+		if n, err := w.store.Client().Exists(t.Context(), keysTurn("lane")...).Result(); err != nil || n != 0 {
 			t.Errorf("after the last turn, %d keys are left (%v)", n, err)
 		}
 	})
+}
+
+// A process that always has more to do doesn't keep the others from their turn.
+func TestTurnsGoRound(t *testing.T) {
+	eachStore(t, func(t *testing.T, w *world) {
+		a, b := w.processes()
+		_, leave, err := a.Turn(t.Context(), "lane")
+		if err != nil {
+			t.Fatal(err)
+		}
+		had := make(chan error, 1)
+		go func() {
+			_, leave, err := b.Turn(t.Context(), "lane")
+			if err == nil {
+				leave()
+			}
+			had <- err
+		}()
+		until(t, "the other process waits", func() bool {
+			return w.store.Client().ZCard(t.Context(), keysTurn("lane")[1]).Val() == 1
+		})
+		leave()
+		_, leave, err = a.Turn(t.Context(), "lane")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer leave()
+		select {
+		case err := <-had:
+			if err != nil {
+				t.Error(err)
+			}
+		default:
+			t.Error("a process had the turn twice while another waited")
+		}
+	})
+}
+
+// A process that died while it waited keeps its place for a moment only, whatever the server's clock does.
+func TestWhoDiedWaitingHoldsNobodyUp(t *testing.T) {
+	for name, asked := range map[string]time.Duration{"long ago": -time.Minute, "just now": 0, "before the clock was put back": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			eachStore(t, func(t *testing.T, w *world) {
+				a, _ := w.processes()
+				keys, client := keysTurn("lane"), w.store.Client()
+				now := time.Now().Add(asked)
+				client.ZAdd(t.Context(), keys[1], redis.Z{Score: float64(now.UnixMicro()), Member: "dead"})
+				client.ZAdd(t.Context(), keys[2], redis.Z{Score: float64(now.Add(turnPatience).UnixMilli()), Member: "dead"})
+				ctx, cancel := context.WithTimeout(t.Context(), 20*turnPatience)
+				defer cancel()
+				_, leave, err := a.Turn(ctx, "lane")
+				if err != nil {
+					t.Fatal(err)
+				}
+				leave()
+				if n := client.Exists(t.Context(), keys...).Val(); n != 0 {
+					t.Errorf("%d keys are left", n)
+				}
+			})
+		})
+	}
+}
+
+// slowHook is a store that is far away.
+type slowHook struct {
+	redis.Hook
+	by time.Duration
+}
+
+func (h slowHook) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (h slowHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+func (h slowHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if err := transfer.Sleep(ctx, h.by); err != nil {
+			return err
+		}
+		return next(ctx, cmd)
+	}
+}
+
+// A process that the store answers slowly keeps its place among those that ask more often.
+func TestADistantProcessHasItsTurn(t *testing.T) {
+	url := startRedis(t)
+	near, far := newWorld(t, url), newWorld(t, url)
+	far.store.Client().AddHook(slowHook{by: 2 * turnPatience})
+	ctx, enough := context.WithTimeout(t.Context(), 30*time.Second)
+	defer enough()
+	var all sync.WaitGroup
+	defer all.Wait()
+	a, b := near.processes()
+	busy, stop := context.WithCancel(ctx)
+	defer stop()
+	for _, f := range []transfer.Fleet{a, b} {
+		all.Go(func() {
+			for {
+				_, leave, err := f.Turn(busy, "lane")
+				if err != nil {
+					return
+				}
+				_ = transfer.Sleep(busy, 50*time.Millisecond)
+				leave()
+			}
+		})
+	}
+	_, leave, err := far.svc.Fleet().Turn(ctx, "lane")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	leave()
 }
 
 func TestLanesAreApart(t *testing.T) {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -96,6 +98,13 @@ func (s *Service) Backlog(ctx context.Context, account string) (quota.Forecast, 
 // ofAccount returns the jobs of an account that haven't ended and aren't paused, oldest first, and whether there are
 // more than a forecast looks at.
 func (s *Service) ofAccount(ctx context.Context, account string) (all []Job, more bool, err error) {
+	indexed, err := s.indexed(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	if indexed {
+		return s.ofAccountIndexed(ctx, account)
+	}
 	for from := int64(0); from < forecastLooks; from += forecastJobs {
 		ids, err := s.client.ZRange(ctx, keyDue, from, from+forecastJobs-1).Result()
 		if err != nil {
@@ -122,12 +131,42 @@ func (s *Service) ofAccount(ctx context.Context, account string) (all []Job, mor
 	return all, more, nil
 }
 
+// ofAccountIndexed is ofAccount by the index of the account, however many jobs others have. Those that have begun come first.
+func (s *Service) ofAccountIndexed(ctx context.Context, account string) (all []Job, more bool, err error) {
+	p := s.client.Pipeline()
+	states := func(from, to State) *redis.StringSliceCmd {
+		return p.ZRangeByScore(ctx, keyAccount(account), &redis.ZRangeBy{Count: forecastJobs + 1,
+			Min: strconv.FormatFloat(placeAt(0, from), 'f', 0, 64), Max: strconv.FormatFloat(placeAt(1<<placeBits-1, to), 'f', 0, 64)})
+	}
+	begun, queued := states(Scanning, Waiting), states(Queued, Queued)
+	if _, err := p.Exec(ctx); err != nil {
+		return nil, false, fmt.Errorf("list the jobs of account %s: %w", account, err)
+	}
+	ids := append(begun.Val(), queued.Val()...)
+	if more = len(ids) > forecastJobs; more {
+		ids = ids[:forecastJobs]
+	}
+	page, err := s.readJobs(ctx, ids)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, j := range page {
+		if j.Account == account && !j.State.Terminal() && j.State != Paused {
+			all = append(all, j)
+		}
+	}
+	slices.SortFunc(all, func(a, b Job) int { return strings.Compare(a.ID, b.ID) })
+	return slices.CompactFunc(all, func(a, b Job) bool { return a.ID == b.ID }), more, nil
+}
+
 // prophet makes the forecasts of one question: it looks at each job and each limit once.
 type prophet struct {
 	s      *Service
 	caster *quota.Forecaster
 	works  map[string]quota.Work // by job
 	budget int                   // batches that may still be read
+	fleet  string                // the bandwidth of all jobs, as it was read
+	at     time.Time             // at this time; zero before
 }
 
 func (s *Service) newProphet() *prophet {
@@ -142,6 +181,9 @@ func (p *prophet) one(ctx context.Context, j Job, all []Job) (quota.Forecast, er
 	}
 	needs, err := p.s.needs(ctx, j, mine)
 	if err != nil {
+		return quota.Forecast{}, err
+	}
+	if needs[0].Most, err = p.rate(ctx, j.BwLimit); err != nil {
 		return quota.Forecast{}, err
 	}
 	f, err := p.caster.Forecast(ctx, needs...)
@@ -176,27 +218,70 @@ func (p *prophet) one(ctx context.Context, j Job, all []Job) (quota.Forecast, er
 	if others.Jobs == 0 {
 		return f, nil
 	}
+	if needs[0].Most, err = p.rate(ctx); err != nil { // the others aren't held by the bandwidth of this one
+		return quota.Forecast{}, err
+	}
 	with, err := p.caster.Forecast(ctx, needs...)
 	if err != nil {
 		return quota.Forecast{}, fmt.Errorf("forecast job %s: %w", j.ID, err)
 	}
 	others.Periods, others.Ends = with.Periods, with.Ends
+	if others.Ends != nil && f.Ends != nil && others.Ends.Before(*f.Ends) {
+		others.Ends = f.Ends
+	}
 	f.Others = &others
 	return f, nil
 }
 
+// rate is the lowest of some bandwidths and that of all jobs as it is now, in bytes a second; 0 is no limit. A timetable counts
+// by its present rate: what the next days bring is beyond a forecast's exactness.
+func (p *prophet) rate(ctx context.Context, specs ...string) (int64, error) {
+	if p.at.IsZero() {
+		var err error
+		if p.fleet, err = p.s.bands.set(ctx); err != nil {
+			return 0, err
+		}
+		if p.at, err = p.s.now(ctx); err != nil {
+			return 0, err
+		}
+	}
+	return lowestRate(p.at, append(specs, p.fleet)...), nil
+}
+
 // together is the forecast of several jobs of an account as if they were one.
 func (p *prophet) together(ctx context.Context, account string, all []Job) (quota.Forecast, error) {
-	sum := []quota.Need{{Subject: account}}
-	atLeast := false
+	sum, atLeast, err := p.sum(ctx, account, all)
+	if err != nil {
+		return quota.Forecast{}, err
+	}
+	f, err := p.caster.Forecast(ctx, sum...)
+	if err != nil {
+		return quota.Forecast{}, fmt.Errorf("forecast account %s: %w", account, err)
+	}
+	f.AtLeast = atLeast
+	return f, nil
+}
+
+// sum is what several jobs of an account need together, and whether more may be found.
+func (p *prophet) sum(ctx context.Context, account string, all []Job) (sum []quota.Need, atLeast bool, err error) {
+	sum = []quota.Need{{Subject: account}}
+	if sum[0].Most, err = p.rate(ctx); err != nil {
+		return nil, false, err
+	}
+	each, free := int64(0), len(all) == 0
 	for _, j := range all {
+		own, err := p.rate(ctx, j.BwLimit)
+		if err != nil {
+			return nil, false, err
+		}
+		each, free = each+own, free || own == 0 || own > math.MaxInt64-each
 		w, err := p.work(ctx, j)
 		if err != nil {
-			return quota.Forecast{}, err
+			return nil, false, err
 		}
 		needs, err := p.s.needs(ctx, j, w)
 		if err != nil {
-			return quota.Forecast{}, err
+			return nil, false, err
 		}
 		for _, n := range needs {
 			i := slices.IndexFunc(sum, func(o quota.Need) bool { return o.Subject == n.Subject })
@@ -208,12 +293,10 @@ func (p *prophet) together(ctx context.Context, account string, all []Job) (quot
 		}
 		atLeast = atLeast || !j.ScanComplete
 	}
-	f, err := p.caster.Forecast(ctx, sum...)
-	if err != nil {
-		return quota.Forecast{}, fmt.Errorf("forecast account %s: %w", account, err)
+	if most := sum[0].Most; !free && (most == 0 || each < most) {
+		sum[0].Most = each
 	}
-	f.AtLeast = atLeast
-	return f, nil
+	return sum, atLeast, nil
 }
 
 // needs are what a job takes of its account and of each limit of its remotes; a remote that is source and destination

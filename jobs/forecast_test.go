@@ -253,6 +253,34 @@ func TestForecastNeeds(t *testing.T) {
 	}
 }
 
+// A forecast goes no faster than the bandwidth of the job and that of all jobs let it; several jobs together no faster than
+// theirs together, if each has one.
+func TestForecastKeepsToTheBandwidth(t *testing.T) {
+	w, _ := forecastWorld(t, 10_000, quota.Config{})
+	if err := w.svc.SetBandwidth(t.Context(), "1M"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		limits []string
+		want   int64
+	}{{nil, 1 << 20}, {[]string{"20k"}, 20 << 10}, {[]string{"20k", "30k"}, 50 << 10}, {[]string{"20k", "off"}, 1 << 20},
+		{[]string{"700k", "700k"}, 1 << 20}} {
+		p := w.svc.newProphet()
+		var all []Job
+		for i, limit := range c.limits {
+			all = append(all, Job{ID: fmt.Sprint("none", i), Account: "anna", State: Transferring, BwLimit: limitText(limit)})
+			p.works[all[i].ID] = quota.Work{}
+		}
+		needs, _, err := p.sum(t.Context(), "anna", all)
+		if err != nil || needs[0].Most != c.want {
+			t.Errorf("%v: at most %d a second, %v; want %d", c.limits, needs[0].Most, err, c.want)
+		}
+	}
+	if most, err := w.svc.newProphet().rate(t.Context(), "2M"); err != nil || most != 1<<20 {
+		t.Errorf("at most %d a second, %v", most, err)
+	}
+}
+
 // BenchmarkAccountForecast is the dearest question: as many jobs as are looked at, with as many files as are read, of
 // sizes that hardly fit together.
 func BenchmarkAccountForecast(b *testing.B) {

@@ -98,23 +98,16 @@ func (g *gate) alone(ctx, patience context.Context) (bool, error) {
 
 func (g *gate) endTrial() { g.change(func() { g.trial, g.closed = false, false }) }
 
-// slots are slots of files that keep to the gate: whoever has one is inside.
-func (g *gate) slots(s jobSlots) transfer.Slots { return gated{g, s.Acquire} }
-
-// admit is begin of the slots for files that keep to the gate.
-func (g *gate) admit(s jobSlots) func(context.Context) (func(bool), error) {
-	return gated{g, s.begin}.Acquire
-}
-
+// gated are slots of files that keep to a gate: whoever has a slot is inside.
 type gated struct {
-	gate    *gate
-	acquire func(context.Context) (func(bool), error)
+	transfer.Slots
+	gate *gate
 }
 
 // Acquire implements transfer.Slots. While the gate is closed no slot is kept: the file that is alone needs one.
 func (s gated) Acquire(ctx context.Context) (func(bool), error) {
 	for {
-		release, err := s.acquire(ctx)
+		release, err := s.Slots.Acquire(ctx)
 		if err != nil {
 			return nil, err
 		}

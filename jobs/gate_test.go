@@ -13,7 +13,7 @@ import (
 func TestGateLetsOneInAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g gate
-		s := gated{&g, newSlots(4, time.Now).Acquire}
+		s := gated{newSlots(4, time.Now), &g}
 		ctx := t.Context()
 		var inside, alone atomic.Int64
 		var wg sync.WaitGroup
@@ -46,7 +46,7 @@ func TestGateLetsOneInAlone(t *testing.T) {
 				if n := alone.Add(1); n > 1 || inside.Load() > 0 {
 					t.Errorf("%d are alone beside %d", n, inside.Load())
 				}
-				release, err := s.acquire(ctx) // those who wait at the gate hold none
+				release, err := s.Slots.Acquire(ctx) // those who wait at the gate hold none
 				if err != nil {
 					t.Error(err)
 					return

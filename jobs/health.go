@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"fmt"
 	"strings"
 )
 
@@ -26,4 +27,12 @@ func (s *Service) WorkerHere(ctx context.Context) (string, error) {
 func sameHome(a, b string) bool {
 	p, q := strings.Split(a, ":"), strings.Split(b, ":")
 	return len(p) == 4 && len(q) == 4 && p[0] == q[0] && p[1] == q[1]
+}
+
+// Ping asks the store whether it is there. It reads a key: of a cluster, some server may answer while others are gone.
+func (s *Service) Ping(ctx context.Context) error {
+	if err := s.client.Exists(ctx, keyLeader).Err(); err != nil {
+		return fmt.Errorf("ask the store: %w", err)
+	}
+	return nil
 }

@@ -128,6 +128,9 @@ func (s *Service) mend(ctx context.Context, ids []string) error {
 		for _, b := range wrong {
 			p.SAdd(ctx, keyAccounts, b.account)
 			p.ZAdd(ctx, keyAccount(b.account), redis.Z{Score: place(b.id, b.state), Member: b.id})
+			if b.state != Waiting {
+				p.ZRem(ctx, keyWaits, b.id)
+			}
 			ids = append(ids, b.id)
 		}
 		if len(ids) == 0 {
@@ -168,6 +171,7 @@ func (s *Service) misplaced(ctx context.Context, ids []string) ([]brief, error) 
 type shelf struct {
 	s       *Service
 	streams []stream
+	found   func(id string, in State) // told of each ID that next returns; nil is nobody
 }
 
 // stream is the jobs of one account in one state.
@@ -224,6 +228,9 @@ func (h *shelf) next(ctx context.Context, after string, count int) ([]string, er
 		st.ids = st.ids[1:]
 		if len(ids) == 0 || ids[len(ids)-1] != after { // one may have changed its state between two answers
 			ids = append(ids, after)
+			if h.found != nil {
+				h.found(after, st.state)
+			}
 		}
 	}
 	return ids, nil

@@ -52,13 +52,24 @@ type Order struct {
 	Dest    string `json:"destination"` // the same
 	Account string `json:"account"`     // who pays the traffic. Defaults to "default".
 	transfer.Options
-	Priority    Priority `json:"priority,omitempty"`     // Defaults to normal.
-	MaxTransfer int64    `json:"max_transfer,omitempty"` // Bytes this job may read in all. 0 is no limit.
-	MaxDelete   int64    `json:"max_delete,omitempty"`   // Files this job may delete; -1 is no limit and the default.
-	BwLimit     string   `json:"bwlimit,omitempty"`      // rclone's syntax, bytes a second; "" is no limit.
-	Window      string   `json:"window,omitempty"`       // "22:00-06:00" local time of the worker; "" is always.
-	Transfers   int      `json:"transfers,omitempty"`    // Files at once in one worker; 0 adapts.
-	Label       string   `json:"label,omitempty"`        // free text
+	Priority    Priority  `json:"priority,omitempty"`     // Defaults to normal.
+	MaxTransfer int64     `json:"max_transfer,omitempty"` // Bytes this job may read in all. 0 is no limit.
+	MaxDelete   int64     `json:"max_delete,omitempty"`   // Files this job may delete; -1 is no limit and the default.
+	BwLimit     string    `json:"bwlimit,omitempty"`      // rclone's syntax, bytes a second; "" is no limit.
+	Window      string    `json:"window,omitempty"`       // "22:00-06:00" local time of the worker; "" is always.
+	Transfers   int       `json:"transfers,omitempty"`    // Files at once in one worker; 0 adapts.
+	Label       string    `json:"label,omitempty"`        // free text
+	Kind        Kind      `json:"kind,omitempty"`         // Defaults to a move of files.
+	Of          string    `json:"of,omitempty"`           // the job that a restore or a scrub is about
+	Below       string    `json:"below,omitempty"`        // of a restore: only what was at this path below the source, or below it
+	Since       time.Time `json:"since,omitzero"`         // of a restore: only what was deleted at the source then or later
+	Newer       []string  `json:"newer,omitempty"`        // of a restore: jobs whose files win over those of the same place
+	Read        bool      `json:"read,omitempty"`         // a scrub reads every file, whatever hash the destination tells
+	Goal        *Goal     `json:"goal,omitempty"`         // the room that it is to make
+	// Plan is the digest of the files that the job may touch, each only as the plan saw it: see Planned. "" is no plan.
+	Plan string `json:"plan,omitempty"`
+	// Planned are these files, for whoever enqueues; they are stored beside the job and not read with it.
+	Planned *Planned `json:"-"`
 }
 
 // Files counts entries by what became of them.
@@ -100,6 +111,8 @@ type Job struct {
 	Dest         string                `json:"destination"`
 	Account      string                `json:"account"`
 	Label        string                `json:"label,omitempty"`
+	Kind         Kind                  `json:"kind,omitempty"` // "" moves files
+	Of           string                `json:"of,omitempty"`   // the job that a restore or a scrub is about
 	DeleteSource transfer.DeletePolicy `json:"delete_source"`
 	Files        Files                 `json:"files"`
 	Bytes        Bytes                 `json:"bytes"`
@@ -108,15 +121,29 @@ type Job struct {
 	Storage      *JobStorage           `json:"storage,omitempty"` // of the source's account, where that tells and the job deletes
 	Trash        bool                  `json:"trash,omitempty"`   // the source keeps what is deleted in a trash
 	BwLimit      string                `json:"bwlimit,omitempty"` // the bandwidth that holds now, "" for no limit
-	Outages      []Outage              `json:"outages,omitempty"` // remotes that don't answer now; only in its Progress
-	Error        string                `json:"error"`
-	Created      time.Time             `json:"created"`
-	Started      *time.Time            `json:"started"`
-	Finished     *time.Time            `json:"finished"`
-	Order        Order                 `json:"-"`
+	Scrub        *ScrubResult          `json:"scrub,omitempty"`   // what a scrub has found so far
+	// HoldUntil and Held are there while the job is on hold: until when, and what is deleted at the source then, each file
+	// proved again before. HoldCalledOff says that nothing is deleted, since the deletions were called off.
+	HoldUntil     *time.Time `json:"hold_until,omitempty"`
+	Held          *PlanCount `json:"held,omitempty"`
+	HoldCalledOff bool       `json:"hold_called_off,omitempty"`
+	Goal          *Goal      `json:"goal,omitempty"` // the room that it is to make
+	Plan          string     `json:"plan,omitempty"` // the digest of the plan that it does, and nothing else
 
-	version int   // that a worker needs
-	claim   claim // the unit that has waited longest for quota
+	// Seen says that a person has seen how the job ended, with warnings or failed.
+	Seen bool `json:"seen,omitempty"`
+
+	Outages  []Outage   `json:"outages,omitempty"`  // remotes that don't answer now; only in its Progress
+	Retrying *Retrying  `json:"retrying,omitempty"` // files that have failed and are tried again now; only in its Progress
+	Error    string     `json:"error"`
+	Created  time.Time  `json:"created"`
+	Started  *time.Time `json:"started"`
+	Finished *time.Time `json:"finished"`
+	Order    Order      `json:"-"`
+
+	version  int    // that a worker needs
+	claim    claim  // the unit that has waited longest for quota
+	manifest string // manifestStamp of when its manifest was written
 }
 
 // Terminal tells whether nothing will become of the job any more unless it is retried.
@@ -150,11 +177,16 @@ type FileRecord struct {
 // Progress is the live view of a job, for bars and pages.
 type Progress struct {
 	Job     Job
-	Rate    float64  // bytes a second over the last seconds, all workers
+	Rate    float64  // bytes a second over the last twenty seconds or so, all workers
+	Pace    float64  // the same over a longer time, by which Left tells what is to come; 0 while too little is known
+	Limit   int64    // bytes a second that the bandwidth of the job and of all jobs allow now; 0 is no limit
+	Held    bool     // files wait for that bandwidth
 	Current []string // files being copied now, with the worker's name where there are several
 	Moving  int64    // bytes read of files that have begun but not ended
 	Scanned int64    // files that a running scan has found so far
 	Workers int      // workers that reported in the last seconds
+
+	Quiet time.Duration // since a byte was read
 }
 
 // Plan is what a job would do.

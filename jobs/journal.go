@@ -3,8 +3,13 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
+
+	"github.com/redis/go-redis/v9"
 
 	"offload/transfer"
 )
@@ -18,6 +23,7 @@ type journal struct {
 	batch   int64
 	entries []transfer.Entry
 	seen    func(State) // told of the job's state with each answer
+	looks   bool        // the entries are looked at and not moved
 
 	mu    sync.Mutex
 	cur   []transfer.Outcome // as stored
@@ -102,16 +108,18 @@ func (j *journal) write(ctx context.Context, todo []*record) error {
 		change.add(j.entries[r.i], r.o, 1)
 		next[r.i] = r.o
 	}
+	k := keysOf(j.hold.job)
+	keys := append([]string{k.outcomes(j.batch)}, k.kindKeys(kindsIn(slices.Collect(maps.Values(next))))...)
 	j.mu.Unlock()
 	if j.tail.broken {
 		return fmt.Errorf("record outcomes of %s of job %s: an earlier one may be lost: %w", j.hold.unit, j.hold.job, transfer.ErrFenced)
 	}
 	j.tail.count++
 	seq := fmt.Sprintf("%s.%d", j.hold.fence, j.tail.count)
-	args := append([]any{j.hold.unit, j.hold.fence, seq, j.tail.last}, change.args()...)
-	ctx, cancel := context.WithTimeout(ctx, storeWait)
+	args := append([]any{j.hold.unit, j.hold.fence, seq, j.tail.last, j.batch}, change.args()...)
+	ctx, cancel := context.WithTimeout(ctx, leaseTime-leaseMargin)
 	defer cancel()
-	state, err := j.s.scripts.owned(ctx, "record", j.hold, []string{keysOf(j.hold.job).outcomes(j.batch)}, append(args, pairs...)...)
+	state, err := j.send(ctx, keys, append(args, pairs...))
 	if err != nil {
 		// It may be stored or not: counting on could count it twice. Whoever claims the unit next reads what is there.
 		j.tail.broken = true
@@ -125,11 +133,33 @@ func (j *journal) write(ctx context.Context, todo []*record) error {
 	}
 	j.mu.Lock()
 	for i, o := range next {
+		j.s.totals.outcome(j.entries[i], j.cur[i], o)
 		j.cur[i] = o
 	}
 	j.mu.Unlock()
 	j.seen(state)
 	return nil
+}
+
+// send stores records. While no answer comes it asks again, for as long as the lease may last: what was stored by then counts
+// once (lua/record.lua), and what can't be recorded must be read from the source once more. A master that hung may answer
+// though another has taken its place, and forgets it then: after a silence only what a replica has counts, and a Cluster,
+// which tells nothing of replicas, isn't asked again.
+func (j *journal) send(ctx context.Context, keys []string, args []any) (State, error) {
+	_, cluster := j.s.client.(*redis.ClusterClient)
+	for again := false; ; again = true {
+		state, err := j.s.scripts.owned(ctx, "record", j.hold, keys, args...)
+		if err == nil && again {
+			err = j.s.cfg.Store.Replicated(ctx)
+			return state, err
+		}
+		if err == nil || cluster || errors.Is(err, transfer.ErrFenced) || errors.Is(err, context.Canceled) { // a store that was abandoned
+			return state, err
+		}
+		if transfer.Sleep(ctx, recordPause) != nil {
+			return state, err
+		}
+	}
 }
 
 // counters are changes of a job's counters, by the names of their fields.
@@ -141,11 +171,14 @@ func (c counters) add(e transfer.Entry, o transfer.Outcome, n int64) {
 		return
 	}
 	c[string(o.Result)] += n
+	k := kindOf(o).String()
+	c[kindFiles+k] += n
+	c[kindBytes+k] += n * max(e.Size, 0)
 	c["b_wasted"] += n * o.Wasted
 	if o.Result == transfer.Copied {
 		c["b_copied"] += n * o.Bytes
 	}
-	if o.Code == transfer.CodeDeleteFailed {
+	if one(o.Code, transfer.CodeDeleteFailed, transfer.CodeNotSeenAgain) {
 		c["undeleted"] += n
 	}
 	if o.Grade != "" {
@@ -181,6 +214,9 @@ func (j *journal) pendingBytes() int64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	var n int64
+	if j.looks {
+		return 0
+	}
 	for i, o := range j.cur {
 		if o.Result == transfer.Pending && j.entries[i].Verdict == transfer.Pending {
 			n += max(j.entries[i].Size, 0)

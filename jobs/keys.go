@@ -15,11 +15,12 @@ type jobKeys string
 
 func keysOf(id string) jobKeys { return jobKeys("offload:{" + id + "}:") }
 
-func (k jobKeys) job() string     { return string(k) + "job" }
-func (k jobKeys) history() string { return string(k) + "history" }
-func (k jobKeys) live() string    { return string(k) + "live" }
-func (k jobKeys) parked() string  { return string(k) + "parked" }
-func (k jobKeys) crashes() string { return string(k) + "crashes" }
+func (k jobKeys) job() string      { return string(k) + "job" }
+func (k jobKeys) history() string  { return string(k) + "history" }
+func (k jobKeys) live() string     { return string(k) + "live" }
+func (k jobKeys) parked() string   { return string(k) + "parked" }
+func (k jobKeys) crashes() string  { return string(k) + "crashes" }
+func (k jobKeys) troubles() string { return string(k) + "troubles" }
 
 // common are the keys that every script of a job takes, in the order of lua/prelude.lua.
 func (k jobKeys) common() []string {

@@ -24,7 +24,11 @@ type limits struct {
 // limitsOf returns what applies to a job now: its account, and the limits of its remotes that are set.
 func (s *Service) limitsOf(ctx context.Context, j Job) (limits, error) {
 	all := limits{bytes: []limit{{j.Account, 1}}}
-	for _, path := range []string{j.Source, j.Dest} {
+	paths := []string{j.Source, j.Dest}
+	if j.Kind == KindScrub {
+		paths = paths[:1] // it reads there and writes nowhere
+	}
+	for _, path := range paths {
 		remote := nameOfRemote(path)
 		if remote == "" {
 			continue

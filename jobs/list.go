@@ -19,17 +19,27 @@ const (
 type ListOptions struct {
 	States  []State // empty is all
 	Account string  // "" is all
+	Remote  string  // name before the colon, of source or destination; "" is all
+	Search  string  // part of the label, the source or the destination, in any case, or the beginning of an ID; "" is all
 	Cursor  string  // from the page before
 	Limit   int     // Defaults to 50.
 }
 
+// nextIDs returns the next count IDs after one, newest first; fewer at the end.
+type nextIDs func(ctx context.Context, after string, count int) ([]string, error)
+
 // List returns a page of jobs and the cursor of the next, "" at the end. With States or an Account it goes by the index of
-// the accounts (index.go), where a state that a worker has just changed may come a moment late.
+// the accounts (index.go), where a state that a worker has just changed may come a moment late. With a Remote or a Search a
+// page may hold fewer than Limit jobs, even none, though there is a next one: see search. A Search that some job's ID
+// begins with, of at least six characters, finds those jobs alone. What makes no sense is an *OrderError.
 func (s *Service) List(ctx context.Context, o ListOptions) ([]Job, string, error) {
 	if o.Limit <= 0 {
 		o.Limit = listDefault
 	}
-	next := s.newest
+	if o.Cursor != "" && !isIDPart(o.Cursor) {
+		return nil, "", badCursor(o.Cursor)
+	}
+	var next nextIDs = s.newest
 	if len(o.States) > 0 || o.Account != "" {
 		whole, err := s.indexed(ctx)
 		if err != nil {
@@ -42,6 +52,9 @@ func (s *Service) List(ctx context.Context, o ListOptions) ([]Job, string, error
 			}
 			next = shelf.next
 		}
+	}
+	if o.Remote != "" || o.Search != "" {
+		return s.search(ctx, o, next)
 	}
 	page, last := []Job{}, o.Cursor
 	for {
@@ -155,7 +168,7 @@ func (s *Service) each(ctx context.Context, o ListOptions, do func(Job) error) e
 }
 
 // all returns how to go through all jobs, or all of an account, newest first.
-func (s *Service) all(ctx context.Context, account string) (func(ctx context.Context, after string, count int) ([]string, error), error) {
+func (s *Service) all(ctx context.Context, account string) (nextIDs, error) {
 	if account == "" {
 		return s.newest, nil
 	}

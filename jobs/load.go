@@ -21,30 +21,62 @@ type stored struct {
 	ended   bool
 }
 
+// packed is a batch as it lies in the store.
+type packed struct {
+	number      int64
+	blob, ended []byte
+	hasEnded    bool
+	open        map[string]string
+}
+
 // load reads a batch. A batch that is missing is redis.Nil (wrapped).
 func (s *Service) load(ctx context.Context, id string, n int64) (stored, error) {
-	k := keysOf(id)
-	p := s.client.Pipeline()
-	blob, ended, open := p.Get(ctx, k.batch(n)), p.Get(ctx, k.ended(n)), p.HGetAll(ctx, k.outcomes(n))
-	if _, err := p.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
-		return stored{}, fmt.Errorf("read batch %d of job %s: %w", n, id, err)
-	}
-	raw, err := blob.Bytes()
+	all, err := s.fetch(ctx, id, []int64{n})
 	if err != nil {
-		return stored{}, fmt.Errorf("read batch %d of job %s: %w", n, id, err)
+		return stored{}, err
 	}
-	b := stored{number: n}
-	if b.entries, b.dirs, err = s.codec.unpackBatch(raw); err != nil {
+	return s.unpack(id, all[0])
+}
+
+// fetch reads batches in one call. A batch that is missing is redis.Nil (wrapped).
+func (s *Service) fetch(ctx context.Context, id string, numbers []int64) ([]packed, error) {
+	k, p := keysOf(id), s.client.Pipeline()
+	blobs, ended, open := make([]*redis.StringCmd, len(numbers)), make([]*redis.StringCmd, len(numbers)), make([]*redis.MapStringStringCmd, len(numbers))
+	for i, n := range numbers {
+		// What is open comes before what has ended: a batch that ends between the two is seen twice then. The other way
+		// round it would be seen not at all, and look untouched.
+		open[i], blobs[i], ended[i] = p.HGetAll(ctx, k.outcomes(n)), p.Get(ctx, k.batch(n)), p.Get(ctx, k.ended(n))
+	}
+	if _, err := p.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return nil, fmt.Errorf("read batches of job %s: %w", id, err)
+	}
+	all := make([]packed, len(numbers))
+	for i, n := range numbers {
+		raw, err := blobs[i].Bytes()
+		if err != nil {
+			return nil, fmt.Errorf("read batch %d of job %s: %w", n, id, err)
+		}
+		all[i] = packed{number: n, blob: raw, open: open[i].Val()}
+		if raw, err := ended[i].Bytes(); err == nil {
+			all[i].ended, all[i].hasEnded = raw, true
+		}
+	}
+	return all, nil
+}
+
+func (s *Service) unpack(id string, raw packed) (stored, error) {
+	b, n := stored{number: raw.number, ended: raw.hasEnded}, raw.number
+	var err error
+	if b.entries, b.dirs, err = s.codec.unpackBatch(raw.blob); err != nil {
 		return stored{}, fmt.Errorf("read batch %d of job %s: %w", n, id, err)
 	}
 	b.done = make([]transfer.Outcome, len(b.entries))
-	if raw, err := ended.Bytes(); err == nil {
-		b.ended = true
-		if b.done, err = s.codec.unpackOutcomes(raw, len(b.entries)); err != nil {
+	if b.ended {
+		if b.done, err = s.codec.unpackOutcomes(raw.ended, len(b.entries)); err != nil {
 			return stored{}, fmt.Errorf("read batch %d of job %s: %w", n, id, err)
 		}
 	}
-	for index, text := range open.Val() {
+	for index, text := range raw.open {
 		i, err := strconv.Atoi(index)
 		if err != nil || i < 0 || i >= len(b.done) {
 			return stored{}, fmt.Errorf("read batch %d of job %s: strange index %q", n, id, index)
@@ -84,22 +116,23 @@ func (f FileFilter) chooses(r FileRecord) bool {
 	return (len(f.Results) == 0 || one(r.Result, f.Results...)) && (len(f.Source) == 0 || one(r.Source, f.Source...))
 }
 
-// Files calls yield for each file of the job in the order of the scan, until it returns an error.
+// Files calls yield for each file of the job in the order of the scan, until it returns an error. It holds few of them at a
+// time, however many there are.
 func (s *Service) Files(ctx context.Context, id string, f FileFilter, yield func(FileRecord) error) error {
-	j, err := s.Get(ctx, id)
+	id, err := s.resolve(ctx, id)
 	if err != nil {
 		return err
 	}
-	return s.batches(ctx, j.ID, func(b stored) error {
-		for i, e := range b.entries {
-			if r := fileRecord(e, b.done[i]); f.chooses(r) {
-				if err := yield(r); err != nil {
-					return err
-				}
-			}
+	v, err := s.viewFiles(ctx, id, FileQuery{FileFilter: f})
+	if err != nil {
+		return err
+	}
+	for !v.ended() {
+		if err := v.chunk(ctx, func(_ filePlace, r FileRecord) error { return yield(r) }); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 func fileRecord(e transfer.Entry, o transfer.Outcome) FileRecord {

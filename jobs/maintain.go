@@ -45,10 +45,9 @@ func (w *worker) maintain(ctx context.Context) {
 func (w *worker) maintainOnce(ctx context.Context, swept *time.Time) error {
 	w.pardon(ctx)
 	if w.opt.Job == "" {
-		if err := w.share(ctx); err != nil {
-			return err
-		}
-		if leads, err := w.lead(ctx); err != nil || !leads {
+		leads, err := w.lead(ctx)
+		w.leads.Store(leads)
+		if err != nil || !leads {
 			return err
 		}
 	} else if err := w.s.adopt(ctx, w.opt.Job, foregroundQueue(w.opt.Job), w.name); err != nil {
@@ -168,6 +167,10 @@ func (s *Service) auditAnd(ctx context.Context, id string, wakes bool) error {
 	if a.state == "" {
 		return s.forget(ctx, id)
 	}
+	var untold error
+	if a.fresh {
+		untold = s.Announce(ctx, id)
+	}
 	if err := s.noteVersion(ctx, id, a); err != nil {
 		return err
 	}
@@ -190,7 +193,11 @@ func (s *Service) auditAnd(ctx context.Context, id string, wakes bool) error {
 	if err := s.feed(ctx, id); err != nil {
 		return err
 	}
-	return s.reschedule(ctx, id, account.Val(), a)
+	if err := s.reschedule(ctx, id, account.Val(), a); err != nil || untold == nil {
+		return err
+	}
+	s.look(ctx, id, time.Minute) // a job that rests isn't looked at again by itself
+	return untold
 }
 
 // forget drops an ID whose job was never created, once that can't happen any more.
@@ -210,6 +217,7 @@ func (s *Service) forget(ctx context.Context, id string) error {
 		p.ZRem(ctx, keyAccount(a), id)
 	}
 	p.ZRem(ctx, keyIndex, id)
+	p.ZRem(ctx, keyWaits, id)
 	if _, err := p.Exec(ctx); err != nil {
 		return fmt.Errorf("forget job %s: %w", id, err)
 	}
@@ -244,6 +252,11 @@ func (s *Service) reschedule(ctx context.Context, id, account string, a audited)
 	if at := place(id, a.state); at >= 0 && account != "" {
 		p.ZAdd(ctx, keyAccount(account), redis.Z{Score: at, Member: id})
 	}
+	if n := slices.Index(reasons(), a.reason); n >= 0 && a.state == Waiting {
+		p.ZAdd(ctx, keyWaits, redis.Z{Score: float64(n), Member: id})
+	} else {
+		p.ZRem(ctx, keyWaits, id)
+	}
 	rests := a.state.Terminal() || a.state == Paused
 	if rests {
 		p.ZRem(ctx, keyDue, id)
@@ -258,10 +271,14 @@ func (s *Service) reschedule(ctx context.Context, id, account string, a audited)
 		return nil
 	}
 	// Somebody may have resumed it since the audit looked: then it must not be forgotten.
-	if j, err := s.Get(ctx, id); err == nil && !j.State.Terminal() && j.State != Paused {
+	j, err := s.Get(ctx, id)
+	if err != nil {
+		return nil
+	}
+	if !j.State.Terminal() && j.State != Paused {
 		s.look(ctx, id, 0)
 	}
-	return nil
+	return s.mindManifest(ctx, j)
 }
 
 // nextLook tells how soon, and how urgently, a job must be looked at again.

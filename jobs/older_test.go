@@ -3,9 +3,12 @@ package jobs
 import (
 	"context"
 	"errors"
+	"io"
 	"maps"
 	"sync/atomic"
 	"testing"
+
+	"github.com/redis/go-redis/v9"
 
 	"offload/internal/redistest"
 	"offload/transfer"
@@ -195,5 +198,56 @@ func TestAReplicaIsWaitedFor(t *testing.T) {
 	jr := newJournal(s, h, 1, make([]transfer.Entry, 1), make([]transfer.Outcome, 1), func(State) {})
 	if err := jr.Record(t.Context(), 0, transfer.Outcome{Result: transfer.Copied}); err != nil || r.asked.Load() != 2 {
 		t.Errorf("%v, asked %d times, want twice", err, r.asked.Load())
+	}
+}
+
+// deafHook loses calls, or their answers, as long as there are any to lose.
+type deafHook struct {
+	redis.Hook
+	after bool // the call is carried out, and its answer lost
+	left  atomic.Int64
+}
+
+func (h *deafHook) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (h *deafHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+func (h *deafHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if h.left.Load() <= 0 {
+			return next(ctx, cmd)
+		}
+		if h.after {
+			if err := next(ctx, cmd); err != nil {
+				return err // the script isn't loaded yet, say
+			}
+		}
+		h.left.Add(-1)
+		cmd.SetErr(io.ErrUnexpectedEOF)
+		return io.ErrUnexpectedEOF
+	}
+}
+
+// What couldn't be recorded would have to be read from the source once more: a store that is away for a moment is waited for, and
+// what was stored without an answer counts once.
+func TestARecordIsSentUntilItIsAnswered(t *testing.T) {
+	for name, after := range map[string]bool{"the store is away": false, "answers are lost": true} {
+		t.Run(name, func(t *testing.T) {
+			eachStore(t, func(t *testing.T, w *world) {
+				j := w.enqueue(w.order(transfer.DeleteVerified))
+				jr := newJournal(w.svc, w.steal(j.ID, unitScan, "somewhere:else:1:x"), 1, make([]transfer.Entry, 2), make([]transfer.Outcome, 2), func(State) {})
+				deaf := &deafHook{after: after}
+				w.store.Client().AddHook(deaf)
+				for i := range 2 {
+					deaf.left.Store(3)
+					if err := jr.Record(t.Context(), i, transfer.Outcome{Result: transfer.Copied, Bytes: 5}); err != nil || deaf.left.Load() != 0 {
+						t.Fatalf("record %d: %v, %d failures left", i, err, deaf.left.Load())
+					}
+				}
+				if got, err := w.svc.Get(t.Context(), j.ID); err != nil || got.Files.Copied != 2 || got.Bytes.Copied != 10 {
+					t.Errorf("%+v, %+v, %v; want 2 copied", got.Files, got.Bytes, err)
+				}
+			})
+		})
 	}
 }

@@ -1,10 +1,12 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -80,6 +82,16 @@ func (o Order) Validate() error {
 		{o.MaxAge > 0 && o.MinAge > o.MaxAge, "min-age", "is more than max-age", "", "no file is both older and younger: change one of them"},
 		{o.Transfers < 0 || o.Transfers > 256, "transfers", "is out of range", fmt.Sprint(o.Transfers), "use 1 to 256, or 0 to adapt"},
 		{utf8.RuneCountInString(o.Label) > 200, "label", "is longer than 200 characters", "", "shorten it"},
+		{!one(o.Kind, KindMove, KindRestore, KindScrub), "kind", "isn't known", string(o.Kind), "use restore or scrub, or leave it out"},
+		{o.Kind == KindMove && o.Of != "", "of", "needs a kind of job that is about another", o.Of, "leave it out"},
+		{o.Kind != KindMove && !isID(o.Of), "of", "isn't the ID of a job", o.Of, "`offload jobs list` shows the IDs"},
+		{o.Kind != KindRestore && (o.Below != "" || !o.Since.IsZero() || len(o.Newer) > 0), "kind", "isn't a restore: it has no part of a record to bring back", string(o.Kind), "leave the rest out"},
+		{slices.ContainsFunc(o.Newer, func(id string) bool { return !isID(id) }), "newer", "holds something that isn't the ID of a job", "", "leave it out"},
+		{o.Kind != KindMove && o.Deletes(), "delete-source", "can't go with a job that only restores or looks", string(o.DeleteSource), "leave it out"},
+		{o.Kind != KindMove && o.Conflict == transfer.ConflictOverwrite, "conflict", "can't be overwrite: nothing is replaced by such a job", string(o.Conflict), "leave it out"},
+		{o.Kind != KindMove && (o.Plan != "" || o.Goal != nil), "plan-file", "can't go with a job that only restores or looks: it goes by a record", "", "leave it out"},
+		{o.Kind == KindScrub && o.Source != o.Dest, "destination", "isn't the source: a scrub looks at one place", o.Dest, "name the destination of the job twice"},
+		{o.Kind != KindScrub && o.Read, "read", "goes with a scrub only", "", "leave it out"},
 		{strings.ContainsFunc(o.Label, func(r rune) bool { return r < ' ' || r == 0x7f }), "label", "holds control characters", "", "use plain text"},
 	}
 	for _, c := range checks {
@@ -94,7 +106,12 @@ func (o Order) Validate() error {
 		return &OrderError{Field: "bwlimit", Value: o.BwLimit, Hint: `give bytes a second such as 2M, or a timetable such as "08:00,512k 23:00,off"`, Err: err}
 	}
 	if err := transfer.CheckFilters(o.Options); err != nil {
-		return &OrderError{Field: "filter", Hint: "see https://rclone.org/filtering/ for the patterns", Err: err}
+		field := "filter"
+		var wrong *transfer.FilterError
+		if errors.As(err, &wrong) {
+			field = wrong.Field
+		}
+		return &OrderError{Field: field, Hint: "see https://rclone.org/filtering/ for the patterns", Err: err}
 	}
 	return nil
 }
@@ -112,18 +129,25 @@ func one[T comparable](v T, allowed ...T) bool {
 // *OrderError. Nothing is stored or changed.
 func (s *Service) Check(ctx context.Context, o Order) (Order, error) {
 	o = o.WithDefaults()
-	if err := o.Validate(); err != nil {
+	if err := cmp.Or(o.Validate(), o.checkPlanned()); err != nil {
 		return o, err
 	}
 	if err := s.checkAccount(ctx, o.Account); err != nil {
 		return o, err
+	}
+	if err := s.checkKind(ctx, o); err != nil {
+		return o, err
+	}
+	check := (*transfer.Pair).Check
+	if o.Kind == KindScrub {
+		check = (*transfer.Pair).CheckScrub
 	}
 	pair, err := s.cfg.Open(ctx, o.Source, o.Dest, o.Options)
 	if err != nil {
 		return o, orderError(o, err)
 	}
 	defer pair.Close(context.WithoutCancel(ctx))
-	if err := pair.Check(ctx); err != nil {
+	if err := check(pair, ctx); err != nil {
 		return o, orderError(o, err)
 	}
 	return o, nil

@@ -71,7 +71,7 @@ func TestAbsentRemotesNeverMakeAJobFail(t *testing.T) {
 		if err != nil || h.fence == "" {
 			t.Fatalf("not claimed: %v, %s", err, state)
 		}
-		u := &unit{hold: h, w: k, watch: newWatcher(time.Now()), halt: make(chan struct{})}
+		u := k.newUnit(h, time.Now())
 		u.expires.Store(&till)
 		time.AfterFunc(20*time.Millisecond, u.stop) // its waits needn't last
 		if err := k.failed(t.Context(), u, absent(t.Context(), j, refused(transfer.SideSource))); err != nil {

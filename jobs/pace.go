@@ -1,11 +1,14 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -22,7 +25,11 @@ const (
 	paceKnown = time.Second            // a limit is read again after this
 	paceCall  = time.Second            // how long the store may take to answer
 	paceAlone = 5 * time.Second        // without the store, a process keeps to the limit alone for so long
+	pacePiece = paceBurst              // a file gets no more at once than comes in this: progress is seen, and two limits in turn cost no time
 )
+
+// paceFirst is how many bytes a file gets at once while it isn't known yet how low the limit is.
+const paceFirst = 4 << 10
 
 // paceMost bounds a slice of a very high bandwidth, in bytes.
 const paceMost = 8 << 20
@@ -33,14 +40,18 @@ const bandwidthOff = "off"
 // pacer keeps one job in one worker to its own bandwidth and to that of the fleet.
 type pacer struct{ lines []*line }
 
-// wait is asked before n bytes are read.
-func (p *pacer) wait(ctx context.Context, n int64) error {
+// wait is asked before n bytes are read. It answers how many of them may be, once they may: all, or a piece that all limits
+// let through in pacePiece.
+func (p *pacer) wait(ctx context.Context, n int64) (int64, error) {
+	for _, l := range p.lines {
+		n = l.piece(n)
+	}
 	for _, l := range p.lines {
 		if err := l.wait(ctx, n); err != nil {
-			return fmt.Errorf("wait for %s: %w", l.name, err)
+			return 0, fmt.Errorf("wait for %s: %w", l.name, err)
 		}
 	}
-	return nil
+	return n, nil
 }
 
 // line is a limited bandwidth that several processes share. Whoever moves bytes in this process takes his turn at it, so
@@ -53,6 +64,7 @@ type line struct {
 	now   func() time.Time
 	sleep func(ctx context.Context, d time.Duration) error
 	turn  chan struct{} // holds a token while somebody has the turn; those who wait get it in their order
+	once  atomic.Int64  // how many bytes a file gets at once; 0 until the limit was asked for
 
 	// What follows belongs to whoever has the turn.
 	asked time.Time // when the limit was last read
@@ -83,6 +95,9 @@ func (l *line) wait(ctx context.Context, n int64) error {
 	return nil
 }
 
+// piece is how many of n bytes a file gets at once.
+func (l *line) piece(n int64) int64 { return min(n, cmp.Or(l.once.Load(), paceFirst)) }
+
 // grant returns how many of n bytes may be read now, 0 where it must be asked again. The caller has the turn.
 func (l *line) grant(ctx context.Context, n int64) (int64, error) {
 	now := l.now()
@@ -92,8 +107,10 @@ func (l *line) grant(ctx context.Context, n int64) (int64, error) {
 		l.rate, l.left = rate, 0
 	}
 	if rate == 0 {
+		l.once.Store(math.MaxInt64)
 		return n, nil
 	}
+	l.once.Store(max(int64(float64(rate)*pacePiece.Seconds()), 1))
 	if l.left == 0 {
 		slice := min(max(int64(float64(rate)*paceSlice.Seconds()), 1), paceMost)
 		got, wait, err := l.ask(ctx, time.Duration(float64(slice)/float64(rate)*float64(time.Second)))

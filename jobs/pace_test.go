@@ -413,3 +413,47 @@ func TestSetJobBandwidth(t *testing.T) {
 		}
 	})
 }
+
+// Under a low limit bytes come a second's worth at a time, so that progress is seen; without one as many as are asked for.
+func TestLowBandwidthLetsBytesThroughInSmallPieces(t *testing.T) {
+	for name, c := range map[string]struct {
+		own, fleet string
+		most, rate int64
+	}{
+		"none":                 {"", "", 1 << 20, 0},
+		"high":                 {"20M", "", 1 << 20, 0},
+		"the job's":            {"40k", "", 10 << 10, 40 << 10},
+		"of all jobs":          {"", "20k", 5 << 10, 20 << 10},
+		"the lower of them":    {"40k", "20k", 5 << 10, 20 << 10},
+		"the same twice":       {"40k", "40k", 10 << 10, 40 << 10},
+		"very low":             {"1B", "", 1, 1},
+		"by its timetable":     {"00:00,30k 12:00,off", "1M", 30 << 8, 30 << 10},
+		"lower than the slice": {"5B", "100k", 1, 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				own, fleet := &rates{text: c.own}, &rates{text: c.fleet}
+				p := &pacer{lines: []*line{own.line(t, quiet()), fleet.line(t, quiet())}}
+				const first = 4 // the limits aren't known before the first wait
+				if got, err := p.wait(t.Context(), first); err != nil || got != first {
+					t.Fatal(got, err)
+				}
+				start, read := time.Now(), int64(0)
+				for range 80 {
+					since := time.Now()
+					got, err := p.wait(t.Context(), 1<<20)
+					if err != nil || got != c.most {
+						t.Fatalf("%d bytes at once, %v; want %d", got, err, c.most)
+					}
+					if took := time.Since(since); took > 2*time.Second {
+						t.Errorf("a piece took %v", took)
+					}
+					read += got
+				}
+				if c.rate > 0 {
+					between(t, "read", read, c.rate, time.Since(start))
+				}
+			})
+		})
+	}
+}

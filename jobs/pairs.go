@@ -22,11 +22,12 @@ type pairs struct {
 // openJob is what the batches of one job share in this worker.
 type openJob struct {
 	order Order
-	mu    sync.Mutex // held while opening
+	mu    sync.Mutex // held while opening; guards left, too
 	pair  *transfer.Pair
 	ended func() // ends the context that pair was opened with
 	slots *slots
 	pace  *pacer
+	left  speedsLeft // of the batch that ended last
 	users int
 	idle  time.Time // since when it has no user
 	stale bool      // not to be used again: closed by its last user
@@ -42,7 +43,15 @@ func newPairs(s *Service, transfers int) *pairs {
 // get returns the open remotes of a job; release must be called when they aren't needed any more.
 func (p *pairs) get(ctx context.Context, j Job) (*openJob, func(), error) {
 	p.mu.Lock()
+	var unused []*openJob
 	o := p.all[j.ID]
+	if o != nil && !sameDeletions(o.order, j.Order) { // called off since: what was opened before would go on with them
+		delete(p.all, j.ID)
+		if o.stale = true; o.users == 0 && o.pair != nil {
+			unused = append(unused, o)
+		}
+		o = nil
+	}
 	if o == nil {
 		n := j.Order.Transfers
 		if n == 0 {
@@ -51,17 +60,16 @@ func (p *pairs) get(ctx context.Context, j Job) (*openJob, func(), error) {
 		pace, err := p.pacer(j)
 		if err != nil {
 			p.mu.Unlock()
+			closeAll(ctx, unused)
 			return nil, nil, err
 		}
 		o = &openJob{order: j.Order, slots: newSlots(n, time.Now), pace: pace}
 		p.all[j.ID] = o
 	}
 	o.users++
-	idle := p.takeIdle()
+	unused = append(unused, p.takeIdle()...)
 	p.mu.Unlock()
-	for _, old := range idle {
-		old.close(context.WithoutCancel(ctx))
-	}
+	closeAll(ctx, unused)
 	release := func() {
 		p.mu.Lock()
 		o.users--
@@ -102,6 +110,31 @@ func (p *pairs) begin(ctx context.Context, o *openJob, j Job) error {
 	}
 	o.pair, o.ended = pair, func() { end(nil) }
 	return nil
+}
+
+// sameDeletions tells whether two orders of a job delete alike.
+func sameDeletions(a, b Order) bool {
+	return a.DeleteSource == b.DeleteSource && a.Hold == b.Hold && a.DeletePackages == b.DeletePackages && a.MinGrade == b.MinGrade
+}
+
+// speeds lets a batch go on with the speeds of the one before; the returned function leaves its own for the next.
+func (o *openJob) speeds(w *watcher) func() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if s, ok := o.left.take(time.Now()); ok {
+		w.goOn(s)
+	}
+	return func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.left.last = w.leave()
+	}
+}
+
+func closeAll(ctx context.Context, all []*openJob) {
+	for _, o := range all {
+		o.close(context.WithoutCancel(ctx))
+	}
 }
 
 func (o *openJob) close(ctx context.Context) {

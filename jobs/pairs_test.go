@@ -60,3 +60,33 @@ func TestRemotesOpenedTooLateAreNotKept(t *testing.T) {
 	}
 	release()
 }
+
+// Remotes that were opened for an order that deletes aren't used for the same job once its deletions were called off.
+func TestRemotesAreOpenedAnewWhereDeletionsWereCalledOff(t *testing.T) {
+	w := newWorld(t, "")
+	o := w.order(transfer.DeleteVerified)
+	j := w.enqueue(o)
+	p := newPairs(w.svc, 0)
+	defer p.close(t.Context())
+	open := func(j Job) (*openJob, func()) {
+		t.Helper()
+		o, release, err := p.get(t.Context(), j)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o, release
+	}
+	before, release := open(j)
+	again, releaseAgain := open(j)
+	if again != before {
+		t.Error("the same order is opened twice")
+	}
+	releaseAgain()
+	j.Order.DeleteSource = transfer.DeleteNever
+	now, releaseNow := open(j)
+	if now == before || now.pair.Opt.Deletes() || !before.pair.Opt.Deletes() {
+		t.Errorf("the job may still delete: %+v", now.pair.Opt)
+	}
+	release()
+	releaseNow()
+}

@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"offload/transfer"
 )
 
 // Times of permits.
@@ -243,8 +241,8 @@ func (p *permits) hurry(s *permitSet) {
 	}
 }
 
-// take waits for a permit of the set. It returns transfer.ErrStop when stop is closed; nil never is.
-func (p *permits) take(ctx context.Context, name string, stop <-chan struct{}) (release func(), err error) {
+// take waits for a permit of the set.
+func (p *permits) take(ctx context.Context, name string) (release func(), err error) {
 	p.mu.Lock()
 	s := p.sets[name]
 	if s == nil {
@@ -263,13 +261,10 @@ func (p *permits) take(ctx context.Context, name string, stop <-chan struct{}) (
 		p.hurry(s)
 	}
 	p.mu.Unlock()
-	cause := func() error { return context.Cause(ctx) }
 	select {
 	case <-turn:
 		return sync.OnceFunc(func() { p.free(s) }), nil
 	case <-ctx.Done():
-	case <-stop:
-		cause = func() error { return transfer.ErrStop }
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -279,7 +274,7 @@ func (p *permits) take(ctx context.Context, name string, stop <-chan struct{}) (
 		s.busy--
 		s.pass(time.Now())
 	}
-	return nil, cause()
+	return nil, context.Cause(ctx)
 }
 
 // free gives a permit back to those of this process who wait, or to the other processes where they do.
@@ -297,31 +292,27 @@ func (p *permits) free(s *permitSet) {
 // a permit keeps back the files of this job alone.
 type jobSlots struct {
 	own    *slots
-	fleet  *permits        // nil is no limit
-	permit string          // the set of subjects
-	stop   <-chan struct{} // closed when nothing new may begin
+	rank   int64    // among the batches of the job here
+	fleet  *permits // nil is no limit
+	permit string   // the set of subjects
 }
 
-// slots are those of a unit of a job.
+// slots are those of a job, for the files of a batch of it. The batch that was begun first goes first: of several batches
+// those that are begun last can be left to other workers, whole.
 func (w *worker) slots(u *unit, o *openJob) jobSlots {
-	return jobSlots{own: o.slots, fleet: w.permits, permit: permitSubjects(o.order), stop: u.halt}
+	return jobSlots{own: o.slots, rank: u.rank, fleet: w.permits, permit: permitSubjects(o.order)}
 }
 
 // Acquire implements transfer.Slots.
-func (s jobSlots) Acquire(ctx context.Context) (func(bool), error) { return s.acquire(ctx, nil) }
-
-// begin is Acquire for a file that hasn't begun: it answers transfer.ErrStop when nothing new may begin any more.
-func (s jobSlots) begin(ctx context.Context) (func(bool), error) { return s.acquire(ctx, s.stop) }
-
-func (s jobSlots) acquire(ctx context.Context, stop <-chan struct{}) (func(bool), error) {
-	release, err := s.own.acquire(ctx, stop)
+func (s jobSlots) Acquire(ctx context.Context) (func(bool), error) {
+	release, err := s.own.acquire(ctx, s.rank)
 	if err != nil {
 		return nil, err
 	}
 	if s.fleet == nil {
 		return release, nil
 	}
-	back, err := s.fleet.take(ctx, s.permit, stop)
+	back, err := s.fleet.take(ctx, s.permit)
 	if err != nil {
 		release(false)
 		return nil, err

@@ -38,7 +38,7 @@ func BenchmarkPermit(b *testing.B) {
 	w.limitFiles("remote/x", 8)
 	p := w.permitsOf("p", nil)
 	for b.Loop() {
-		free, err := p.take(b.Context(), "remote/x", nil)
+		free, err := p.take(b.Context(), "remote/x")
 		if err != nil {
 			b.Fatal(err)
 		}

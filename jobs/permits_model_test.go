@@ -104,7 +104,7 @@ func (m *fleetModel) start(name string) *modelProcess {
 		for range 4 {
 			pr.all.Go(func() {
 				for ctx.Err() == nil {
-					free, err := p.take(ctx, set, nil)
+					free, err := p.take(ctx, set)
 					if err != nil {
 						return
 					}

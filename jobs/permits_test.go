@@ -158,7 +158,7 @@ func TestPermitsAreHadAtOnce(t *testing.T) {
 		p := w.permitsOf("p", nil)
 		began := time.Now()
 		for range 20 {
-			if _, err := p.take(t.Context(), "remote/x", nil); err != nil {
+			if _, err := p.take(t.Context(), "remote/x"); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -167,7 +167,7 @@ func TestPermitsAreHadAtOnce(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
-		if _, err := p.take(ctx, "remote/x", nil); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := p.take(ctx, "remote/x"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a 21st file of 20: %v", err)
 		}
 	})
@@ -184,7 +184,7 @@ func TestPermitsCostNoCallPerFile(t *testing.T) {
 	for range 16 {
 		all.Go(func() {
 			for range 125 {
-				free, err := p.take(t.Context(), "remote/x", nil)
+				free, err := p.take(t.Context(), "remote/x")
 				if err != nil {
 					t.Error(err)
 					return
@@ -211,7 +211,7 @@ func TestPermitsEndWithTheirLease(t *testing.T) {
 	run.Go(func() { p.run(ctx) })
 	defer run.Wait()
 	defer cancel()
-	free, err := p.take(t.Context(), "remote/x", nil)
+	free, err := p.take(t.Context(), "remote/x")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,10 +222,10 @@ func TestPermitsEndWithTheirLease(t *testing.T) {
 		return !p.sets["remote/x"].fresh(time.Now())
 	})
 	free() // though there is room in what was granted, nothing may begin
-	stop := make(chan struct{})
+	waiting, stop := context.WithCancelCause(t.Context())
 	waits := make(chan error, 1)
 	go func() {
-		_, err := p.take(t.Context(), "remote/x", stop)
+		_, err := p.take(waiting, "remote/x")
 		waits <- err
 	}()
 	until(t, "a file waits", func() bool {
@@ -233,12 +233,12 @@ func TestPermitsEndWithTheirLease(t *testing.T) {
 		defer p.mu.Unlock()
 		return len(p.sets["remote/x"].waiting) == 1
 	})
-	close(stop)
+	stop(transfer.ErrStop)
 	if err := <-waits; !errors.Is(err, transfer.ErrStop) {
 		t.Errorf("the file that waited: %v, want ErrStop", err)
 	}
 	store.left.Store(1 << 40)
-	free, err = p.take(t.Context(), "remote/x", nil)
+	free, err = p.take(t.Context(), "remote/x")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +258,7 @@ func TestConfiguredLimitOfFiles(t *testing.T) {
 	}
 	p := w.permitsOf("p", nil)
 	for range 2 {
-		if _, err := p.take(t.Context(), "remote/x", nil); err != nil {
+		if _, err := p.take(t.Context(), "remote/x"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -267,7 +267,7 @@ func TestConfiguredLimitOfFiles(t *testing.T) {
 	}
 	third := make(chan error, 1)
 	go func() {
-		_, err := p.take(t.Context(), "remote/x", nil)
+		_, err := p.take(t.Context(), "remote/x")
 		third <- err
 	}()
 	w.limitFiles("remote/x", 3) // outranks the configuration, within two seconds

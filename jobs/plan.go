@@ -13,37 +13,83 @@ const planExamples = 100
 
 // Plan tells what the order would do; nothing is changed anywhere. progress is called now and then, nil is allowed.
 func (s *Service) Plan(ctx context.Context, o Order, progress func(Plan)) (Plan, error) {
-	o = o.WithDefaults()
-	if err := o.Validate(); err != nil {
-		return Plan{}, err
-	}
-	pair, err := s.cfg.Open(ctx, o.Source, o.Dest, o.Options)
-	if err != nil {
-		return Plan{}, orderError(o, err)
-	}
-	defer pair.Close(context.WithoutCancel(ctx))
-	if err := pair.Check(ctx); err != nil {
-		return Plan{}, orderError(o, err)
-	}
-	b, err := s.newBudget(ctx, o)
+	return s.PlanInto(ctx, o, nil, progress)
+}
+
+// PlanInto is Plan that adds the files to a list, in the order of finding, where that isn't nil.
+func (s *Service) PlanInto(ctx context.Context, o Order, into *Planned, progress func(Plan)) (Plan, error) {
+	d, err := s.Draft(ctx, o)
 	if err != nil {
 		return Plan{}, err
 	}
-	p := Plan{Source: o.Source, Dest: o.Dest, Examples: []FileRecord{}, TooLarge: []FileRecord{}, Warnings: []string{}}
-	res, err := pair.Scan(ctx, transfer.ScanOptions{}, func(c transfer.Chunk) error {
+	defer d.Close(context.WithoutCancel(ctx))
+	res, err := d.Pair.Scan(ctx, transfer.ScanOptions{}, func(c transfer.Chunk) error {
 		for i, e := range c.Entries {
-			before := p.Traffic
-			p.add(e, c.Seen[i], o)
-			b.add(&p, e, p.Traffic-before)
+			if err := d.Add(PlannedFile{e, c.Seen[i]}, into); err != nil {
+				return err
+			}
 		}
 		if progress != nil {
-			progress(p)
+			progress(d.plan)
 		}
 		return nil
 	})
 	if err != nil {
-		return Plan{}, fmt.Errorf("scan %s: %w", o.Source, err)
+		return Plan{}, fmt.Errorf("scan %s: %w", d.Order.Source, err)
 	}
+	return d.End(ctx, res)
+}
+
+// Draft is a plan in the making. Whoever made it closes it.
+type Draft struct {
+	Order Order          // completed and checked
+	Pair  *transfer.Pair // the opened remotes, which have answered
+
+	plan   Plan
+	budget *budget
+}
+
+// Draft begins a plan of an order: it checks the order as Check does, but leaves the account alone. A mistake is an
+// *OrderError.
+func (s *Service) Draft(ctx context.Context, o Order) (*Draft, error) {
+	o = o.WithDefaults()
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	pair, err := s.cfg.Open(ctx, o.Source, o.Dest, o.Options)
+	if err != nil {
+		return nil, orderError(o, err)
+	}
+	d := &Draft{Order: o, Pair: pair, plan: Plan{Source: o.Source, Dest: o.Dest, Examples: []FileRecord{}, TooLarge: []FileRecord{}, Warnings: []string{}}}
+	if err = pair.Check(ctx); err != nil {
+		err = orderError(o, err)
+	} else {
+		d.budget, err = s.newBudget(ctx, o)
+	}
+	if err != nil {
+		d.Close(context.WithoutCancel(ctx))
+		return nil, err
+	}
+	return d, nil
+}
+
+// Close closes the remotes.
+func (d *Draft) Close(ctx context.Context) { d.Pair.Close(ctx) }
+
+// Add counts a file, and adds it to a list where that isn't nil.
+func (d *Draft) Add(f PlannedFile, into *Planned) error {
+	before := d.plan.Traffic
+	d.plan.add(f.Entry, f.Seen, d.Order)
+	d.budget.add(&d.plan, f.Entry, d.plan.Traffic-before)
+	if into == nil {
+		return nil
+	}
+	return into.Add(f)
+}
+
+// End compares what was added with the quota. res is what the scan said that the files are from.
+func (d *Draft) End(ctx context.Context, res transfer.ScanResult) (Plan, error) {
+	p, o := &d.plan, d.Order
 	p.Excluded = PlanCount{res.Excluded, res.ExcludedBytes}
 	p.Complete = res.Complete
 	for _, e := range res.Errors {
@@ -51,13 +97,13 @@ func (s *Service) Plan(ctx context.Context, o Order, progress func(Plan)) (Plan,
 	}
 	if !p.Complete && o.DeleteSource == transfer.DeleteComplete {
 		p.Delete = PlanCount{}
-		p.Warnings = append(p.Warnings, "nothing would be deleted: not every folder could be read")
+		p.Warnings = append(p.Warnings, "nothing would be deleted as things stand: not every folder could be read; the job looks again")
 	}
-	if free, ok := pair.Room(ctx); ok && p.Copy.Bytes > free {
+	if free, ok := d.Pair.Room(ctx); ok && p.Copy.Bytes > free {
 		p.Warnings = append(p.Warnings, fmt.Sprintf("%s has %s left, and %s are to be copied: the job would wait for space",
 			o.Dest, size(free), size(p.Copy.Bytes)))
 	}
-	return p, b.compare(ctx, &p)
+	return *p, d.budget.compare(ctx, p)
 }
 
 // add counts one entry.
@@ -156,6 +202,9 @@ func (b *budget) remedy(bytes int64) string {
 func (b *budget) compare(ctx context.Context, p *Plan) error {
 	needs, err := b.needs(ctx)
 	if err != nil {
+		return err
+	}
+	if needs[0].Most, err = b.s.newProphet().rate(ctx, b.order.BwLimit); err != nil {
 		return err
 	}
 	caster := b.s.cfg.Ledger.Forecaster()

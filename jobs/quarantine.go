@@ -118,7 +118,7 @@ func (u *unit) hopeless() error {
 func (w *worker) runBatch(ctx context.Context, u *unit, o *openJob, jr *journal, t transfer.Batch, env transfer.Env) (transfer.Report, error) {
 	crashes := parseCrashes(u.crashes)
 	if len(crashes) == 0 {
-		return o.pair.RunBatch(ctx, t, env)
+		return o.run(ctx, t, env)
 	}
 	fields, err := w.s.client.HGetAll(ctx, keysOf(u.job).crashes()).Result()
 	if err != nil {
@@ -145,9 +145,8 @@ func (w *worker) runBatch(ctx context.Context, u *unit, o *openJob, jr *journal,
 		t.Omit[i] = true
 	}
 	env.Begin = func(ctx context.Context, i int) error { return w.s.scripts.begin(ctx, u.hold, i, amongAll) }
-	report, err := o.pair.RunBatch(ctx, t, env)
-	slots := w.slots(u, o) // the gate is this trial's own
-	env.Slots, env.Admit = slots, slots.begin
+	report, err := o.run(ctx, t, env)
+	env.Slots = w.slots(u, o) // the gate is this trial's own
 	wait := aloneWait
 	for _, i := range slices.Sorted(maps.Keys(seen)) {
 		if err != nil || report.Pending > 0 {
@@ -195,7 +194,7 @@ func (w *worker) try(ctx context.Context, u *unit, o *openJob, i int, wait time.
 	if alone {
 		beside.Go(func() { w.letIn(ctx, tr) })
 	}
-	report, err := o.pair.RunBatch(ctx, t, env)
+	report, err := o.run(ctx, t, env)
 	return report, alone, err
 }
 

@@ -246,7 +246,7 @@ func (w *world) killedThrice(files int) Job {
 	first := &worker{s: w.svc, log: w.log, name: w.svc.self, pairs: newPairs(w.svc, 0)}
 	defer first.pairs.close(w.t.Context())
 	h := w.steal(j.ID, unitScan, w.svc.self)
-	if err := first.scan(w.t.Context(), &unit{hold: h, w: first, watch: newWatcher(time.Now())}); err != nil {
+	if err := first.scan(w.t.Context(), first.newUnit(h, time.Now())); err != nil {
 		w.t.Fatal(err)
 	}
 	for i, how := range []string{"", amongAll, aloneTrial} {

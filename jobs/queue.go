@@ -15,13 +15,16 @@ import (
 
 // Times of the queue and of leases.
 const (
-	leaseTime    = 15 * time.Second // a unit whose worker is silent for so long is given to another
-	leaseMargin  = 3 * time.Second  // work stops so long before its lease ends
-	beat         = time.Second      // leases are renewed, and live reports written, this often
-	storeWait    = 10 * time.Second // how long clean-up waits for the store
-	ownerSilence = 10 * time.Second // a foreground process silent for so long has lost its job to the pool
-	firstLook    = 5 * time.Second  // maintenance looks at a new job after this, should nobody else have
-	resendAfter  = 20 * time.Second // a task that nobody claimed is sent again after this; the queue drops doubles
+	leaseTime    = 15 * time.Second       // a unit whose worker is silent for so long is given to another
+	leaseMargin  = 3 * time.Second        // work stops so long before its lease ends
+	beat         = time.Second            // leases are renewed, and live reports written, this often
+	quietAfter   = 3 * beat               // a store that wasn't heard of for so long is silent: nothing begins
+	quietPoll    = beat / 10              // between two looks whether it is heard of again
+	recordPause  = 200 * time.Millisecond // between two attempts to record outcomes
+	storeWait    = 10 * time.Second       // how long clean-up waits for the store
+	ownerSilence = 10 * time.Second       // a foreground process silent for so long has lost its job to the pool
+	firstLook    = 5 * time.Second        // maintenance looks at a new job after this, should nobody else have
+	resendAfter  = 20 * time.Second       // a task that nobody claimed is sent again after this; the queue drops doubles
 	taskTime     = 365 * 24 * time.Hour
 	feedWindow   = 64 // units of one job that may be in the queue at once
 	taskType     = "offload:unit"

@@ -35,9 +35,16 @@ func (w *worker) scan(ctx context.Context, u *unit) error {
 	u.follow(j, o.pair)
 	scanning, end := u.whileRunning(ctx) // a listing may be broken off: what was found is stored, and passed over by the next scan
 	defer end()
-	p := &planner{w: w, u: u, order: j.Order.Order, seen: map[[16]byte]struct{}{}, bins: map[int64]*bin{}}
+	planned, err := w.s.expected(ctx, j)
+	if err != nil {
+		return err
+	}
+	p := &planner{w: w, u: u, order: j.Order.Order, seen: map[[16]byte]struct{}{}, bins: map[int64]*bin{}, looks: j.looksOnly()}
 	if err := p.resume(ctx); err != nil {
 		return err
+	}
+	if j.Order.Kind != KindMove {
+		return w.scanRecord(scanning, u, j, p)
 	}
 	measured := make(chan struct{})
 	go func() {
@@ -47,12 +54,13 @@ func (w *worker) scan(ctx context.Context, u *unit) error {
 		}
 	}()
 	defer func() { <-measured }()
-	res, err := o.pair.Scan(scanning, transfer.ScanOptions{Ordered: j.Order.Order == transfer.OrderName, Patient: true}, func(c transfer.Chunk) error {
+	opt := transfer.ScanOptions{Ordered: j.Order.Order == transfer.OrderName, Patient: true, Files: planned.paths()}
+	res, err := o.pair.Scan(scanning, opt, func(c transfer.Chunk) error {
 		<-measured // beside the first listings; nothing may be deleted before
 		if err := u.check(ctx); err != nil {
 			return err
 		}
-		return p.take(ctx, c)
+		return p.take(ctx, planned.judge(c))
 	})
 	if err == nil {
 		err = p.flush(ctx)
@@ -95,6 +103,7 @@ type planner struct {
 	order transfer.Order
 	seen  map[[16]byte]struct{} // what an earlier scan of this job has stored, by hash of the source's path
 	bins  map[int64]*bin
+	looks bool  // the entries are looked at and not moved: their sizes don't count, and a folder shouldn't be cut up
 	count int64 // batches stored
 	found int64
 }
@@ -137,7 +146,7 @@ func (p *planner) take(ctx context.Context, c transfer.Chunk) error {
 			b = &bin{order: key}
 			p.bins[key] = b
 		}
-		if len(b.entries) > 0 && b.bytes+max(e.Size, 0) > batchBytes {
+		if len(b.entries) > 0 && !p.looks && b.bytes+max(e.Size, 0) > batchBytes {
 			if err := p.store(ctx, b); err != nil {
 				return err
 			}
@@ -147,7 +156,7 @@ func (p *planner) take(ctx context.Context, c transfer.Chunk) error {
 		if n := len(b.dirs); n == 0 || b.dirs[n-1].Dir != dir.Dir {
 			b.dirs = append(b.dirs, dir)
 		}
-		if len(b.entries) >= p.room() || b.bytes >= batchBytes {
+		if len(b.entries) >= p.room() || !p.looks && b.bytes >= batchBytes {
 			if err := p.store(ctx, b); err != nil {
 				return err
 			}
@@ -158,7 +167,12 @@ func (p *planner) take(ctx context.Context, c transfer.Chunk) error {
 }
 
 // room is how many files the next batch may hold.
-func (p *planner) room() int { return int(min(batchFirst<<min(p.count/8, 8), batchFiles)) }
+func (p *planner) room() int {
+	if p.looks {
+		return scrubBatch
+	}
+	return int(min(batchFirst<<min(p.count/8, 8), batchFiles))
+}
 
 // key sorts an entry into a bin; batches of a lower key go first. Orders by size or age hold between bins, not within.
 func (p *planner) key(e transfer.Entry) int64 {

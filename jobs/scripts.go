@@ -227,6 +227,7 @@ type audited struct {
 	claim      claim     // the unit that has waited longest for quota
 	claimHeld  bool      // a worker holds that unit
 	version    int       // that a worker needs
+	fresh      bool      // the history has lines that may be news
 	tasks      []task
 }
 
@@ -240,12 +241,12 @@ func (s *scripts) audit(ctx context.Context, id string, resend time.Duration, de
 	if err != nil {
 		return audited{}, fmt.Errorf("audit job %s: %w", id, err)
 	}
-	if len(res) < 13 {
+	if len(res) < 14 {
 		return audited{}, fmt.Errorf("audit job %s: unexpected answer %v", id, res)
 	}
 	a := audited{state: State(res[0]), reason: Reason(res[1]), until: fromMillis(res[2]), queue: res[3], need: -1,
 		owner: res[5], ownerUntil: fromMillis(res[6]), lost: number(res[7]),
-		now: fromMillis(res[8]), unit: res[9], claimHeld: res[11] == "1", version: versionNumber(res[12])}
+		now: fromMillis(res[8]), unit: res[9], claimHeld: res[11] == "1", version: versionNumber(res[12]), fresh: res[13] == "1"}
 	if a.claim, err = parseClaim(res[10]); err != nil {
 		return audited{}, fmt.Errorf("audit job %s: %w", id, err)
 	}
@@ -256,7 +257,7 @@ func (s *scripts) audit(ctx context.Context, id string, resend time.Duration, de
 		}
 		a.need = int64(need)
 	}
-	a.tasks, err = parseTasks(res[13:])
+	a.tasks, err = parseTasks(res[14:])
 	return a, err
 }
 

@@ -64,6 +64,7 @@ type Service struct {
 	bands   *bandwidths
 	ring    *ring
 	times   *times
+	totals  *totals
 	log     *slog.Logger
 	self    string          // this process, as leases name it
 	least   func(Order) int // the least version of a worker for an order
@@ -72,6 +73,7 @@ type Service struct {
 	fleetOnce sync.Once   // fleet is made when it is first asked for
 	fleet     *fleet
 	gate      *callGate
+	news      news
 }
 
 // New returns a service. It starts nothing.
@@ -98,7 +100,7 @@ func New(cfg Config) (*Service, error) {
 	}
 	s := &Service{cfg: cfg, client: cfg.Store.Client(), scripts: loadScripts(cfg.Store.Client()), codec: c, bands: bands,
 		ring: newRing(cfg.Store.Client()), times: newTimes(cfg.Store.Client()), tasks: asynq.NewClient(cfg.Store), log: cfg.Log, self: versioned(processName(), jobVersion), least: leastVersion}
-	s.gate = &callGate{s: s}
+	s.gate, s.totals = &callGate{s: s}, newTotals(s.client, s.self)
 	return s, nil
 }
 
@@ -115,35 +117,48 @@ func (s *Service) Close() error {
 // Enqueue checks the order, stores the job and its scan task, and returns it. The job is safe once this has returned.
 // A mistake in the order is an *OrderError, and nothing is stored.
 func (s *Service) Enqueue(ctx context.Context, o Order) (Job, error) {
-	return s.enqueue(ctx, o, "", s.self)
+	return s.enqueue(ctx, o, "")
 }
 
 // EnqueueForeground is Enqueue for a job that this process alone works on until it ends (`offload run`). When the
 // process dies, the job goes to the pool.
 func (s *Service) EnqueueForeground(ctx context.Context, o Order) (Job, error) {
-	return s.enqueue(ctx, o, s.self, s.self)
+	return s.enqueue(ctx, o, s.self)
 }
 
-func (s *Service) enqueue(ctx context.Context, o Order, owner, by string) (Job, error) {
+func (s *Service) enqueue(ctx context.Context, o Order, owner string) (Job, error) {
 	o, err := s.Check(ctx, o)
 	if err != nil {
 		return Job{}, err
 	}
-	raw, err := json.Marshal(o)
+	id, err := newID()
 	if err != nil {
-		return Job{}, fmt.Errorf("store job: %w", err)
+		return Job{}, err
 	}
+	j, _, err := s.store(ctx, id, o, owner)
+	return j, err
+}
+
+func newID() (string, error) {
 	u, err := ulid.New(ulid.Now(), rand.Reader)
 	if err != nil {
-		return Job{}, fmt.Errorf("make a job's ID: %w", err)
+		return "", fmt.Errorf("make a job's ID: %w", err)
 	}
-	id := u.String()
+	return u.String(), nil
+}
+
+// store stores a checked order as a job, unless there is one of that ID already, and sends its scan.
+func (s *Service) store(ctx context.Context, id string, o Order, owner string) (j Job, made bool, err error) {
+	raw, err := json.Marshal(o)
+	if err != nil {
+		return Job{}, false, fmt.Errorf("store job: %w", err)
+	}
 	if err := s.index(ctx, id, o.Account); err != nil {
-		return Job{}, err
+		return Job{}, false, err
 	}
 	version := s.least(o)
 	queue := laneOf(o.Priority, version)
-	fields := []any{by, 0, "order", raw, "account", o.Account}
+	fields := []any{s.by(ctx), 0, "order", raw, "account", o.Account}
 	if o.Order == transfer.OrderLargest || o.Order == transfer.OrderOldest {
 		fields = append(fields, "ordered", true)
 	}
@@ -155,8 +170,19 @@ func (s *Service) enqueue(ctx context.Context, o Order, owner, by string) (Job, 
 	if version > 1 {
 		fields = append(fields, fieldVersion, version)
 	}
-	if err := s.scripts.run(ctx, "create", id, nil, append(fields, "queue", queue)...).Err(); err != nil {
-		return Job{}, fmt.Errorf("store job: %w", err)
+	keys, err := s.storePlanned(ctx, id, o.Planned)
+	if err != nil {
+		return Job{}, false, err
+	}
+	if len(keys) > 0 {
+		fields = append(fields, fieldPlanned, len(keys))
+	}
+	n, err := s.scripts.run(ctx, "create", id, keys, append(fields, "queue", queue)...).Int()
+	if err != nil {
+		return Job{}, false, fmt.Errorf("store job: %w", err)
+	}
+	if n < 0 {
+		return Job{}, false, errors.New("store job: its plan is gone from the store already")
 	}
 	if err := s.cfg.Store.Replicated(ctx); err != nil {
 		s.log.Warn("a job is stored, but should the Redis master fail now it may be lost", "job", id, "error", err)
@@ -165,7 +191,8 @@ func (s *Service) enqueue(ctx context.Context, o Order, owner, by string) (Job, 
 	if err := s.feed(ctx, id); err != nil {
 		s.log.Warn("send the first task of a job", "job", id, "error", err)
 	}
-	return s.get(ctx, id)
+	j, err = s.get(ctx, id)
+	return j, n == 1, err
 }
 
 // look asks maintenance to look at a job after d.
@@ -199,7 +226,7 @@ func (s *Service) get(ctx context.Context, id string) (Job, error) {
 // resolve completes a prefix of an ID.
 func (s *Service) resolve(ctx context.Context, id string) (string, error) {
 	full := strings.ToUpper(id)
-	if strings.Trim(full, "0123456789ABCDEFGHJKMNPQRSTVWXYZ") != "" || len(full) < 6 || len(full) > 26 {
+	if !isIDPart(full) {
 		return "", fmt.Errorf("job %q: %w", id, ErrNotFound)
 	}
 	found, err := s.client.ZRangeByLex(ctx, keyIndex, &redis.ZRangeBy{Min: "[" + full, Max: "[" + full + "~", Count: 2}).Result()
@@ -215,6 +242,11 @@ func (s *Service) resolve(ctx context.Context, id string) (string, error) {
 	return "", fmt.Errorf("job %q is the beginning of several IDs, give more of it: %w", id, ErrNotFound)
 }
 
+// isIDPart tells whether a text may be an ID or the beginning of one that is long enough to mean something.
+func isIDPart(text string) bool {
+	return strings.Trim(text, "0123456789ABCDEFGHJKMNPQRSTVWXYZ") == "" && len(text) >= idPartLeast && len(text) <= 26
+}
+
 func jobOf(id string, f map[string]string) (Job, error) {
 	j := Job{ID: id, State: State(f["state"]), Reason: Reason(f["reason"]), Error: f["error"],
 		ScanComplete: f["scan_complete"] == "1", Created: fromMillis(f["created"]),
@@ -224,6 +256,8 @@ func jobOf(id string, f map[string]string) (Job, error) {
 	}
 	j.Source, j.Dest, j.Account = j.Order.Source, j.Order.Dest, j.Order.Account
 	j.Label, j.DeleteSource = j.Order.Label, j.Order.DeleteSource
+	j.Kind, j.Of = j.Order.Kind, j.Order.Of
+	j.Goal, j.Plan = j.Order.Goal, j.Order.Plan
 	n := func(name string) int64 { return number(f[name]) }
 	j.Files = Files{n("found"), n("copied"), n("skipped"), n("set_aside"), n("excluded"), n("failed"), n("deleted"),
 		n("purged")}
@@ -243,7 +277,13 @@ func jobOf(id string, f map[string]string) (Job, error) {
 	if f[fieldTooNew] != "" && j.State.Runs() {
 		j.Error = tooNewText
 	}
-	j.version = versionNumber(f[fieldVersion])
+	if why := f[fieldManifestError]; why != "" && j.State.Terminal() {
+		j.Error = strings.TrimPrefix(j.Error+"; "+why, "; ")
+	}
+	j.version, j.manifest = versionNumber(f[fieldVersion]), f[fieldManifest]
+	j.Seen = one(j.State, CompletedW, FailedState) && f[fieldSeen] != "" && f[fieldSeen] == f["finished"]
+	holdOf(&j, f)
+	scrubOf(&j, f)
 	j.Grades = Grades{n("grade_A"), n("grade_B"), n("grade_C"), n("grade_D")}
 	return j, nil
 }
@@ -285,11 +325,20 @@ func (s *Service) History(ctx context.Context, id string) ([]HistoryEvent, error
 		all = append(all, HistoryEvent{At: fromMillis(created), To: Queued, By: by})
 	}
 	for _, line := range raw {
-		p := strings.SplitN(line, "|", 5)
-		if len(p) != 5 {
+		e, ok := parseHistory(line)
+		if !ok {
 			return nil, fmt.Errorf("read history of job %s: strange line %s", id, strconv.Quote(line))
 		}
-		all = append(all, HistoryEvent{fromMillis(p[0]), State(p[1]), State(p[2]), Reason(p[3]), p[4]})
+		all = append(all, e)
 	}
 	return all, nil
+}
+
+// parseHistory reads a line of a job's history.
+func parseHistory(line string) (HistoryEvent, bool) {
+	p := strings.SplitN(line, "|", 5)
+	if len(p) != 5 {
+		return HistoryEvent{}, false
+	}
+	return HistoryEvent{fromMillis(p[0]), State(p[1]), State(p[2]), Reason(p[3]), p[4]}, true
 }

@@ -12,22 +12,25 @@ import (
 )
 
 // Near the end of a job one worker may have several batches in hand, whose files wait for each other, while another has
-// nothing to do. Workers tell each other once a second whether they have room; one that is crowded hands batches back after
-// the files that have begun, and leaves them to the others for a moment.
+// nothing to do. Workers tell each other whether they have room; one that is crowded hands batches back after the files
+// that have begun, and leaves them to the others for a moment.
 
 // keyRoom is the zset of the workers that have room for more.
 const keyRoom = "offload:fleet:room"
 
 // Times of sharing.
 const (
-	roomTime  = 2500 * time.Millisecond // for how long a worker's word holds that it has room
-	yieldTime = time.Second             // for how long a worker takes nothing that it has just handed back
+	shareEvery = 250 * time.Millisecond  // between two looks at what this worker has in hand
+	roomAgain  = time.Second             // how often a worker that has room says so
+	roomTime   = 2500 * time.Millisecond // for how long a worker's word holds that it has room
+	yieldTime  = time.Second             // for how long a worker takes nothing that it has just handed back
 )
 
 // crowd are the batches that this worker has begun, by job, oldest first.
 type crowd struct {
 	mu     sync.Mutex
 	jobs   map[string]*handful
+	begun  int64                     // batches so far
 	yields atomic.Pointer[time.Time] // until when this worker leaves work to others; nil is never
 }
 
@@ -50,6 +53,8 @@ func (h *crowd) moves(u *unit, s *slots) func() {
 		h.jobs[u.job] = f
 	}
 	f.units = append(f.units, u)
+	h.begun++
+	u.rank = h.begun
 	return func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -82,6 +87,7 @@ func (h *crowd) spare(n int64) int64 {
 		waits := f.slots.waits()
 		for i := len(f.units) - 1; i > 0 && waits > 1 && marked < n; i-- {
 			if !f.units[i].spared.Swap(true) {
+				f.units[i].end()
 				marked++
 			}
 			waits--
@@ -97,16 +103,35 @@ func (s *slots) waits() int {
 	return len(s.waiting)
 }
 
-// share tells the other workers whether this one has room, and hands batches back where they have.
-func (w *worker) share(ctx context.Context) error {
-	select {
-	case <-w.stopping:
-		return nil
-	default:
+// share looks at what this worker has in hand until ctx is done or the worker stops.
+func (w *worker) share(ctx context.Context) {
+	tick := time.NewTicker(shareEvery)
+	defer tick.Stop()
+	var said time.Time // when this worker last told the others anything
+	var had bool       // whether it had room then
+	for {
+		waits, crowded := w.crowd.look()
+		has := !waits && w.hands.room(w.opt.Batches)
+		if crowded || has != had || has && time.Since(said) >= roomAgain {
+			if err := w.tellRoom(ctx, has, crowded); err != nil && ctx.Err() == nil && !w.away.Load() {
+				w.log.Debug("share work with other workers", "error", err)
+			}
+			said, had = time.Now(), has
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.stopping:
+			return
+		case <-tick.C:
+		}
 	}
-	waits, crowded := w.crowd.look()
+}
+
+// tellRoom tells the other workers whether this one has room, and hands batches back where they have.
+func (w *worker) tellRoom(ctx context.Context, has, crowded bool) error {
 	holds := int64(0)
-	if !waits && w.hands.room(w.opt.Batches) {
+	if has {
 		holds = roomTime.Milliseconds()
 	}
 	others, err := w.room.Run(ctx, w.s.client, []string{keyRoom}, w.name, holds).Int64()

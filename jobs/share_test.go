@@ -71,7 +71,7 @@ func TestSpare(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range tt.batches {
-				u := &unit{hold: hold{job: "j"}}
+				u := &unit{hold: hold{job: "j"}, halt: make(chan struct{})}
 				units = append(units, u)
 				defer h.moves(u, s)()
 				go func() {

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"offload/transfer"
 )
 
 // Limits of the adaptive number of files at once.
@@ -31,7 +29,7 @@ type slots struct {
 	most    int // of limit
 	fixed   bool
 	busy    int
-	waiting []chan struct{}
+	waiting []waiter // those of lower rank first
 	now     func() time.Time
 
 	began  time.Time // of the present epoch
@@ -43,6 +41,12 @@ type slots struct {
 	pause  int       // epochs to rest after the next attempt in vain
 	slowed time.Time // when the limit was last halved
 	climbs bool      // nothing has spoken against more at once so far: the limit doubles
+}
+
+// waiter is a file that waits for a slot.
+type waiter struct {
+	rank int64
+	turn chan struct{} // closed when it has one
 }
 
 // newSlots returns slots for n files at once; 0 adapts.
@@ -66,10 +70,10 @@ func (s *slots) widen() {
 }
 
 // Acquire implements transfer.Slots.
-func (s *slots) Acquire(ctx context.Context) (func(bool), error) { return s.acquire(ctx, nil) }
+func (s *slots) Acquire(ctx context.Context) (func(bool), error) { return s.acquire(ctx, 0) }
 
-// acquire is Acquire; it returns transfer.ErrStop when stop is closed first.
-func (s *slots) acquire(ctx context.Context, stop <-chan struct{}) (func(bool), error) {
+// acquire is Acquire for one who goes before those of higher rank.
+func (s *slots) acquire(ctx context.Context, rank int64) (func(bool), error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
@@ -80,26 +84,27 @@ func (s *slots) acquire(ctx context.Context, stop <-chan struct{}) (func(bool), 
 		return s.releaser(), nil
 	}
 	s.full = true
-	turn := make(chan struct{})
-	s.waiting = append(s.waiting, turn)
+	mine := waiter{rank, make(chan struct{})}
+	place := slices.IndexFunc(s.waiting, func(o waiter) bool { return o.rank > rank })
+	if place < 0 {
+		place = len(s.waiting)
+	}
+	s.waiting = slices.Insert(s.waiting, place, mine)
 	s.mu.Unlock()
-	cause := func() error { return context.Cause(ctx) }
 	select {
-	case <-turn:
+	case <-mine.turn:
 		return s.releaser(), nil
 	case <-ctx.Done():
-	case <-stop:
-		cause = func() error { return transfer.ErrStop }
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i := slices.Index(s.waiting, turn); i >= 0 {
+	if i := slices.Index(s.waiting, mine); i >= 0 {
 		s.waiting = slices.Delete(s.waiting, i, i+1)
 	} else { // the slot was given in the same moment: pass it on
 		s.busy--
 		s.wake()
 	}
-	return nil, cause()
+	return nil, context.Cause(ctx)
 }
 
 func (s *slots) releaser() func(bool) {
@@ -118,11 +123,11 @@ func (s *slots) release(throttled bool) {
 	s.wake()
 }
 
-// wake gives free slots to those who wait, first come first served; the caller holds mu.
+// wake gives free slots to those who wait; the caller holds mu.
 func (s *slots) wake() {
 	for s.busy < s.limit && len(s.waiting) > 0 {
 		s.busy++
-		close(s.waiting[0])
+		close(s.waiting[0].turn)
 		s.waiting = s.waiting[1:]
 	}
 }

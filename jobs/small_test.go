@@ -103,7 +103,7 @@ func TestOrderMistakes(t *testing.T) {
 		"label control":      func(o *Order) { o.Label = "a\x1b[2J" },
 		"window":             func(o *Order) { o.Window = "25:00-06:00" },
 		"bwlimit":            func(o *Order) { o.BwLimit = "fast" },
-		"filter":             func(o *Order) { o.Include = []string{"{{"} },
+		"include":            func(o *Order) { o.Include = []string{"{{"} },
 	} {
 		o := good
 		spoil(&o)

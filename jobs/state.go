@@ -20,6 +20,7 @@ func transitions() []edge {
 	add(Finishing, Completed, CompletedW, FailedState, Waiting, Paused, Canceled)
 	add(Waiting, Queued, Scanning, Transferring, Finishing, Paused, Canceled)
 	add(Paused, Queued, Scanning, Transferring, Finishing, Canceled)
+	add(Completed, Transferring) // to purge the trash later than its order said
 	add(CompletedW, Scanning, Transferring)
 	add(FailedState, Scanning, Transferring)
 	return all

@@ -78,7 +78,7 @@ func TestNothingWaitsForATrialAfterADrain(t *testing.T) {
 				return err
 			},
 		} {
-			u := &unit{hold: hold{unit: unitScan}, w: w, halt: make(chan struct{})}
+			u := w.newUnit(hold{unit: unitScan}, time.Now())
 			time.AfterFunc(time.Second, u.end)
 			began := time.Now()
 			if err := wait(u); !errors.Is(err, transfer.ErrStop) || time.Since(began) != time.Second {

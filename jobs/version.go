@@ -11,7 +11,7 @@ import (
 // jobVersion is the newest kind of job that this program can work on. Who adds something to orders, batches or outcomes
 // that an older worker would overlook or drop raises it, and has leastVersion tell which orders need that; all that such a
 // job stores may then be of the new kind, and what a job of an older version stores stays of the old.
-const jobVersion = 1
+const jobVersion = 2
 
 // fieldVersion of a job's hash holds the version that a worker needs; a missing one is 1. fieldTooNew is there while no
 // worker has it.
@@ -26,8 +26,15 @@ const tooNewText = "needs a newer worker: no worker that runs knows this kind of
 // errNewer says that something was stored by a newer version of this program.
 var errNewer = errors.New("it was made by a newer version of offload: use that")
 
-// leastVersion is the least version of a worker that may do an order.
-func leastVersion(Order) int { return jobVersion }
+// leastVersion is the least version of a worker that may do an order. Version 2 knows kinds of jobs, plans and rules that
+// choose files: an older worker would take a restore or a scrub for a move, and move what was to stay.
+func leastVersion(o Order) int {
+	switch {
+	case o.Kind != KindMove, o.Plan != "", len(o.Filter) > 0, len(o.ExcludeIfPresent) > 0, !o.ModifiedFrom.IsZero(), !o.ModifiedTo.IsZero():
+		return 2
+	}
+	return 1
+}
 
 // versionNumber reads the version of a job; one that can't be read is newer than any.
 func versionNumber(text string) int {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -40,6 +41,19 @@ func TestLanesOfVersions(t *testing.T) {
 	}
 }
 
+// An older worker knows nothing of filter rules, marks and dates: it would move, and delete, what was to stay.
+func TestNewFiltersNeedANewWorker(t *testing.T) {
+	now := time.Now()
+	for _, o := range []transfer.Options{{Filter: []string{"- *"}}, {ExcludeIfPresent: []string{".x"}}, {ModifiedFrom: now}, {ModifiedTo: now}} {
+		if got := leastVersion(Order{Options: o}); got != 2 {
+			t.Errorf("%+v: version %d", o, got)
+		}
+	}
+	if got := leastVersion(Order{Options: transfer.Options{Include: []string{"*"}, MinAge: 1, MaxSize: 1}}); got != 1 {
+		t.Errorf("what older workers know needs version %d", got)
+	}
+}
+
 // of returns a service of another version of the program, and counts the jobs that it opens.
 func (w *world) of(version int) (*Service, *atomic.Int64) {
 	opened := &atomic.Int64{}
@@ -48,7 +62,7 @@ func (w *world) of(version int) (*Service, *atomic.Int64) {
 		return transfer.Open(ctx, a, b, o)
 	})
 	s.scripts.version = version
-	s.self = versioned(s.self, version)
+	s.self = versioned(processName(), version)
 	s.least = func(o Order) int {
 		if strings.HasPrefix(o.Label, "v2") {
 			return 2
@@ -122,7 +136,9 @@ func TestOldWorkerLeavesNewJobsAlone(t *testing.T) {
 // An old program neither claims, adopts nor retries what a newer one has made, whichever way it comes to it.
 func TestOldProgramRefusesNewJobs(t *testing.T) {
 	eachStore(t, func(t *testing.T, w *world) {
+		w.svc, _ = w.of(1)
 		next, _ := w.of(2)
+		w.svc, _ = w.of(1)
 		j := w.labeled(next, "v2 b")
 		ctx, c := t.Context(), w.store.Client()
 		att, err := c.HGet(ctx, string(keysOf(j.ID))+"att", unitScan).Int64()

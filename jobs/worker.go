@@ -44,6 +44,7 @@ type worker struct {
 	gate     gate                          // between the files of all batches
 	pardons  pardons                       // units that were lost while this process lived on
 	places   reindexer                     // what this worker looks over while it leads
+	leads    atomic.Bool                   // it looks after the pool's jobs
 	presence                               // of the store
 }
 
@@ -75,8 +76,11 @@ func (s *Service) RunWorker(soft, hard context.Context, o WorkerOptions) error {
 	upkeep, endUpkeep := context.WithCancel(work)
 	rest.Go(func() { w.permits.run(upkeep) })
 	rest.Go(func() { w.maintain(upkeep) })
+	rest.Go(func() { s.totals.run(upkeep, func(err error) { w.warn("count what was done", "error", err) }) })
 	if o.Job == "" {
 		rest.Go(func() { w.register(upkeep, time.Now()) })
+		rest.Go(func() { w.share(upkeep) })
+		rest.Go(func() { w.owedManifests(upkeep) })
 	}
 	watching, endWatch := context.WithCancel(context.WithoutCancel(hard))
 	defer endWatch()
@@ -125,6 +129,9 @@ func (w *worker) leave(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, storeWait)
 	defer cancel()
 	w.pardon(ctx)
+	if err := w.s.totals.flush(ctx); err != nil {
+		w.log.Warn("what was done last isn't counted in the totals", "error", err)
+	}
 	if w.opt.Job == "" {
 		return w.signOff(ctx)
 	}
@@ -166,8 +173,8 @@ func (w *worker) serve(ctx context.Context, queue string, p payload) error {
 		return err
 	}
 	w.s.look(ctx, h.job, lookRunning) // should this process die, somebody notices soon
-	u := &unit{hold: h, turn: got, w: w, watch: newWatcher(time.Now()), halt: make(chan struct{})}
-	u.renewed(asked)
+	u := w.newUnit(h, asked)
+	u.turn = got
 	if over := w.over.Load(); over != nil {
 		u.over = *over
 	}
@@ -255,7 +262,15 @@ type unit struct {
 	halted  sync.Once
 	expires atomic.Pointer[time.Time] // when the work must have stopped unless the lease is renewed
 	spared  atomic.Bool               // another worker is to go on with it after the files that have begun
+	rank    int64                     // of its files among those of the job that wait for slots of this worker
 	served  bool                      // the batch was granted what the job had claimed for it
+}
+
+// newUnit is a unit that this worker claimed by a call that began at the given time.
+func (w *worker) newUnit(h hold, asked time.Time) *unit {
+	u := &unit{hold: h, w: w, watch: newWatcher(time.Now()), halt: make(chan struct{})}
+	u.renewed(asked)
+	return u
 }
 
 // held tells whether the unit is surely still this worker's. It looks at the clocks alone, which go on while a process is
@@ -372,13 +387,26 @@ func (u *unit) grace() time.Duration {
 // end lets nothing new begin, and ends what only waits.
 func (u *unit) end() { u.halted.Do(func() { close(u.halt) }) }
 
-// check is asked before each entry.
+// check is asked before each entry. While the store is silent it waits: what began then would be done once more by another
+// worker, should the silence last longer than the lease.
 func (u *unit) check(ctx context.Context) error {
+	for {
+		if err := u.ended(ctx); err != nil {
+			return err
+		}
+		if heard := u.expires.Load().Add(leaseMargin - leaseTime); time.Since(heard) < quietAfter {
+			return nil
+		}
+		if err := transfer.Sleep(ctx, quietPoll); err != nil {
+			return err
+		}
+	}
+}
+
+// ended says why nothing new may begin; nil where it may.
+func (u *unit) ended(ctx context.Context) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
-	}
-	if u.spared.Load() {
-		return transfer.ErrStop
 	}
 	select {
 	case <-u.halt:
@@ -421,7 +449,7 @@ func (w *worker) failed(ctx context.Context, u *unit, cause error) error {
 		cause = &waitError{back}
 	}
 	var gone *absentError
-	stopped := errors.As(cause, &waits) || errors.Is(cause, transfer.ErrStop) || u.check(ctx) != nil
+	stopped := errors.As(cause, &waits) || errors.Is(cause, transfer.ErrStop) || u.ended(ctx) != nil
 	n := 0
 	switch {
 	case stopped:

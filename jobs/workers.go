@@ -166,9 +166,7 @@ func (w *worker) signOff(ctx context.Context) error {
 // properly aren't in it, nor are processes that run one job in the foreground.
 func (s *Service) Workers(ctx context.Context) ([]WorkerInfo, error) {
 	p := s.client.Pipeline()
-	names := p.ZRangeWithScores(ctx, keyWorkers, 0, -1)
-	infos := p.HGetAll(ctx, keyWorkerInfo)
-	drains := p.HGetAll(ctx, keyWorkerDrain)
+	answer := listWorkers(ctx, p)
 	if _, err := p.Exec(ctx); err != nil {
 		return nil, fmt.Errorf("list workers: %w", err)
 	}
@@ -176,6 +174,18 @@ func (s *Service) Workers(ctx context.Context) ([]WorkerInfo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list workers: %w", err)
 	}
+	return answer(now), nil
+}
+
+// listWorkers is Workers as calls of a pipeline: what it returns reads the answers.
+func listWorkers(ctx context.Context, p redis.Pipeliner) func(now time.Time) []WorkerInfo {
+	names := p.ZRangeWithScores(ctx, keyWorkers, 0, -1)
+	infos := p.HGetAll(ctx, keyWorkerInfo)
+	drains := p.HGetAll(ctx, keyWorkerDrain)
+	return func(now time.Time) []WorkerInfo { return workersOf(names, infos, drains, now) }
+}
+
+func workersOf(names *redis.ZSliceCmd, infos, drains *redis.MapStringStringCmd, now time.Time) []WorkerInfo {
 	all := []WorkerInfo{}
 	for _, z := range names.Val() {
 		name, _ := z.Member.(string)
@@ -183,7 +193,7 @@ func (s *Service) Workers(ctx context.Context) ([]WorkerInfo, error) {
 		all = append(all, workerInfo(name, infos.Val()[name], time.UnixMilli(int64(z.Score)).UTC(), now, drain))
 	}
 	slices.SortFunc(all, func(a, b WorkerInfo) int { return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID)) })
-	return all, nil
+	return all
 }
 
 // workerInfo reads what a worker told of itself; one of an earlier version tells nothing but that it lives.

@@ -28,6 +28,7 @@ type Question struct {
 	Help      string   `json:"help"`
 	Default   string   `json:"default,omitempty"`
 	Secret    bool     `json:"secret,omitempty"` // a password: to be typed unseen
+	Hide      bool     `json:"hide,omitempty"`   // to be typed unseen, too, though it is kept as it is typed
 	Required  bool     `json:"required,omitempty"`
 	Exclusive bool     `json:"exclusive,omitempty"` // only the choices are answers
 	Choices   []Choice `json:"choices,omitempty"`
@@ -43,6 +44,7 @@ type Draft struct {
 	State    string            `json:"state"`
 	Question *Question         `json:"question,omitempty"` // nil where nothing is open
 	Begun    time.Time         `json:"begun"`
+	Tries    int               `json:"tries,omitempty"` // wrong codes so far
 
 	// Fixed are answers that are known beforehand, by the question's name; they are never kept.
 	Fixed map[string]string `json:"-"`
@@ -202,7 +204,8 @@ func (d *Draft) step(ctx context.Context, in fs.ConfigIn) (done bool, err error)
 
 func questionOf(o *fs.Option) *Question {
 	q := &Question{Name: o.Name, Help: strings.TrimSpace(o.Help), Secret: o.IsPassword, Required: o.Required, Exclusive: o.Exclusive}
-	if !o.IsPassword {
+	q.Hide = IsSecret(o)
+	if !q.Hide {
 		q.Default = o.String()
 	}
 	for _, e := range o.Examples {

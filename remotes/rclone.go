@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/rclone/rclone/fs/config"
 )
@@ -14,11 +15,20 @@ import (
 var _ config.Storage = (*Storage)(nil)
 
 // now brings the cache up to date for a caller without a context. Where the store doesn't answer, what was last read
-// stands.
+// stands, and isn't asked for again for a moment: who lists the remotes would wait for each of them.
 func (s *Storage) now() {
+	s.mu.Lock()
+	away := time.Since(s.missed) < awayFor
+	s.mu.Unlock()
+	if away {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
 	if err := s.refresh(ctx, freshFor); err != nil {
+		s.mu.Lock()
+		s.missed = time.Now()
+		s.mu.Unlock()
 		s.log.Warn("look for changed remotes; the ones last read are used", "error", err)
 	}
 }

@@ -35,6 +35,8 @@ const (
 	freshFor = 100 * time.Millisecond
 	// callTimeout bounds the calls to the store that rclone makes without a context.
 	callTimeout = 5 * time.Second
+	// awayFor is for how long a store that didn't answer isn't asked for what may have changed.
+	awayFor = time.Second
 	// maxTries is how often a write is done again because another one was faster.
 	maxTries = 100
 )
@@ -73,6 +75,7 @@ type Storage struct {
 	sections map[string]section
 	version  string    // of sections
 	checked  time.Time // when version was last compared
+	missed   time.Time // when the store last didn't answer a caller without a context
 	unsaved  map[string]map[string]string
 	base     map[string]map[string]string // what was stored when storing an unsaved value failed
 	writes   int                          // by this process, so that a slow reading doesn't undo one in sections

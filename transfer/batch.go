@@ -41,6 +41,7 @@ type Report struct {
 	Space     bool   // the destination is full: the job should wait
 	SignIn    string // side ("source" or "destination") whose sign-in is refused; "" otherwise
 	Throttled int    // attempts that a remote slowed down
+	Retried   int    // attempts at a file that were made again
 	// Limit is a limit that a remote itself sets and that is reached, for people; "" for none. LimitUntil is when it
 	// begins anew. Where it is about all files, nothing more was started, and whatever is pending counts as NoQuota.
 	Limit      string
@@ -67,10 +68,13 @@ type run struct {
 	types []hash.Type // proof types of the destination
 	retry policy
 
+	recalls bool // it brings files back: Restore
+
 	mu     sync.Mutex
 	rep    Report
-	closed []bool // entries that need no more work in this run or a later one
-	halt   bool   // start nothing new
+	closed []bool          // entries that need no more work in this run or a later one
+	halt   bool            // start nothing new
+	last   map[int]Outcome // recorded in this run
 
 	allNoQuota bool // what keeps one entry from being done keeps all others
 
@@ -107,12 +111,17 @@ func (r *run) each(ctx context.Context, do func(*work, context.Context) error) (
 	if err := r.awaitKnown(); err != nil {
 		return r.report(), context.Cause(ctx) // the entries stay pending
 	}
-	for i := range r.batch.Entries {
+	leave := r.ahead(ctx)
+	for i, e := range r.batch.Entries {
 		if r.closed[i] {
 			continue
 		}
 		if r.halted() {
 			break
+		}
+		if e.Verdict == Pending {
+			r.src.listedBy(r.waiting(), e.SourcePath())
+			r.dst.listedBy(r.waiting(), e.DestPath())
 		}
 		if err := r.env.Stopped(ctx); err != nil {
 			if !errors.Is(err, ErrStop) {
@@ -120,16 +129,16 @@ func (r *run) each(ctx context.Context, do func(*work, context.Context) error) (
 			}
 			break
 		}
-		release, err := r.env.Admit(r.waiting())
+		release, err := r.env.Slots.Acquire(r.waiting())
 		if err != nil {
-			if !errors.Is(err, ErrStop) && (ctx.Err() != nil || r.waiting().Err() == nil) {
+			if ctx.Err() != nil || r.waiting().Err() == nil {
 				cancel(err)
 			}
 			break
 		}
-		w := &work{r: r, i: i, e: r.batch.Entries[i], done: r.doneAt(i), release: release}
+		w := &work{r: r, i: i, e: e, done: r.doneAt(i), release: release}
 		if w.done.Result == Pending {
-			w.wasted, w.part = w.done.Wasted, parsePart(w.done.Part)
+			w.wasted, w.part, w.sent = w.done.Wasted, parsePart(w.done.Part), parseSent(w.done.Part)
 		}
 		wg.Go(func() {
 			defer w.free(false)
@@ -151,15 +160,34 @@ func (r *run) each(ctx context.Context, do func(*work, context.Context) error) (
 			}
 		})
 	}
+	leave()
 	wg.Wait()
 	r.src.asking.Wait()
 	r.dst.asking.Wait()
 	return r.report(), context.Cause(ctx)
 }
 
+// ahead begins to list the folders of the entries on both sides; the returned function leaves the rest to the files.
+func (r *run) ahead(ctx context.Context) (leave func()) {
+	ctx, leave = context.WithCancel(ctx)
+	for _, side := range []struct {
+		l    *lookup
+		path func(Entry) string
+	}{{r.src, Entry.SourcePath}, {r.dst, Entry.DestPath}} {
+		var paths []string
+		for i, e := range r.batch.Entries {
+			if !r.closed[i] && e.Verdict == Pending {
+				paths = append(paths, side.path(e))
+			}
+		}
+		side.l.asking.Go(func() { side.l.ahead(ctx, paths) })
+	}
+	return leave
+}
+
 func newRun(p *Pair, b Batch, env Env, open func(Entry, Outcome) bool) *run {
 	r := &run{p: p, env: env, batch: b, types: proofTypes(p.Dest), retry: p.engine.retry.withDefaults(),
-		closed: make([]bool, len(b.Entries))}
+		closed: make([]bool, len(b.Entries)), last: map[int]Outcome{}}
 	r.flights = &flights{Watcher: env.Watcher, files: map[*flight]bool{}}
 	r.env.Watcher = r.flights
 	src, dst := make([]string, 0, len(b.Entries)), make([]string, 0, len(b.Entries))
@@ -191,10 +219,19 @@ func (r *run) record(ctx context.Context, i int, o Outcome) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	o.At = time.Now().UTC()
+	r.mu.Lock()
+	before, again := r.last[i]
+	r.mu.Unlock()
+	if !again {
+		before = r.doneAt(i)
+	}
+	o = o.stamped(before, time.Now().UTC())
 	if err := r.env.Journal.Record(ctx, i, o); err != nil {
 		return portErr("record outcome of "+r.batch.Entries[i].Path, err)
 	}
+	r.mu.Lock()
+	r.last[i] = o
+	r.mu.Unlock()
 	if o.Final() {
 		r.mu.Lock()
 		r.closed[i] = true
@@ -239,10 +276,14 @@ func (r *run) pend(ctx context.Context, c class, err error, need int64) {
 	}
 }
 
-func (r *run) throttled() {
+// again notes that a file is tried again, and whether that is since a remote slowed it down.
+func (r *run) again(throttled bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.rep.Throttled++
+	r.rep.Retried++
+	if throttled {
+		r.rep.Throttled++
+	}
 }
 
 func (r *run) halted() bool {
@@ -273,14 +314,11 @@ func (e Env) withDefaults() Env {
 	if e.Slots == nil {
 		e.Slots = openSlots{}
 	}
-	if e.Admit == nil {
-		e.Admit = e.Slots.Acquire
-	}
 	if e.Watcher == nil {
 		e.Watcher = blindWatcher{}
 	}
 	if e.Pace == nil {
-		e.Pace = func(context.Context, int64) error { return nil }
+		e.Pace = func(_ context.Context, n int64) (int64, error) { return n, nil }
 	}
 	if e.Stopped == nil {
 		e.Stopped = func(ctx context.Context) error { return context.Cause(ctx) }
@@ -311,3 +349,4 @@ func (openSlots) Acquire(ctx context.Context) (func(throttled bool), error) {
 func (blindWatcher) Start(string, int64, int64) {}
 func (blindWatcher) Read(string, int64)         {}
 func (blindWatcher) Done(string)                {}
+func (blindWatcher) Again(string, Again)        {}

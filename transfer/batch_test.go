@@ -397,14 +397,17 @@ func TestStopAndFence(t *testing.T) {
 		}
 	})
 	t.Run("stopped while it waits for a slot", func(t *testing.T) {
-		w, begun, env := make3(), 0, transfer.Env{}
-		env = w.env()
-		env.Admit = func(ctx context.Context) (func(bool), error) {
+		w, begun, stopping := make3(), 0, make(chan struct{})
+		env := w.env()
+		env.Stopping = stopping
+		env.Slots = slotsFunc(func(ctx context.Context) (func(bool), error) {
 			if begun++; begun > 1 {
-				return nil, transfer.ErrStop
+				close(stopping)
+				<-ctx.Done()
+				return nil, context.Cause(ctx)
 			}
 			return func(bool) {}, nil
-		}
+		})
 		rep, err := w.pair.RunBatch(context.Background(), w.batch(), env)
 		if err != nil || rep.Pending != 2 || w.outcome("a").Source != transfer.Deleted {
 			t.Errorf("what had begun was cut: report %+v, error %v, outcome %+v", rep, err, w.outcome("a"))
@@ -588,3 +591,8 @@ func TestRemoveEmptyDirs(t *testing.T) {
 		}
 	}
 }
+
+// slotsFunc is one function as transfer.Slots.
+type slotsFunc func(context.Context) (func(bool), error)
+
+func (f slotsFunc) Acquire(ctx context.Context) (func(bool), error) { return f(ctx) }

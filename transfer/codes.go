@@ -9,6 +9,7 @@ const (
 	CodeChangedLater  = "changed_after"     // it changed between proof and deletion: the new version is kept
 	CodeCorrupt       = "corrupt"           // what arrived was not what was sent, every time
 	CodeRefused       = "refused"           // a remote refused this file (permission, policy)
+	CodeFolderRefused = "folder_refused"    // a folder of this machine can't be made, entered or written to
 	CodeNameRefused   = "name_refused"      // the destination can't hold this name
 	CodeTooLarge      = "too_large"         // the destination can't hold a file of this size
 	CodeEmptyRefused  = "empty_refused"     // the destination can't hold empty files
@@ -30,6 +31,16 @@ const (
 	CodeReadOnly      = "read_only"         // the source can't delete
 	CodeSamePlace     = "same_place"        // source and destination are the same file, or may be
 	CodeNoMark        = "version_not_known" // the source gives nothing to tell versions of a file apart
+	CodeCopyGone      = "copy_gone"         // the record of an earlier job tells of a copy that isn't at the destination any more
+	CodeFromTrash     = "from_trash"        // brought back from the source's trash: nothing was read for it
+	CodeBeside        = "beside"            // brought back under a name of its own, since another file is at its place
+	CodeNotAsRecorded = "not_as_recorded"   // what lies at the destination isn't what an earlier job proved there
+	CodeHoldCalledOff = "hold_called_off"   // proved, and kept since its deletion was called off during the hold
+	CodeNotSeenAgain  = "copy_not_seen"     // proved once, and kept since its copy couldn't be looked at again before the deletion
+	CodeScrubMissing  = "scrub_missing"     // an offloaded file isn't at the destination any more
+	CodeScrubDiffers  = "scrub_differs"     // what lies at the destination isn't what was proved there
+	CodeScrubUnknown  = "scrub_unknown"     // whether an offloaded file is as it was proved can't be told by its record
+	CodeDrifted       = "drifted"           // it isn't as the plan saw it any more, or what is at the destination isn't
 )
 
 // remedies says for each code what a person can do about it.
@@ -40,6 +51,7 @@ func remedies() map[string]string {
 		CodeChangedLater:  "Run the job again to copy the new version.",
 		CodeCorrupt:       "Retry the job; if it happens again, check the network and the disk of this machine.",
 		CodeRefused:       "Check the permissions of this file, then retry the job.",
+		CodeFolderRefused: "See that the folder is there on the worker's machine and that its user may enter it and write to it, then retry the job.",
 		CodeNameRefused:   "Rename the file and run the job again.",
 		CodeTooLarge:      "Split the file, or choose another destination for it.",
 		CodeEmptyRefused:  "Nothing is lost with an empty file; choose another destination if it matters.",
@@ -49,7 +61,7 @@ func remedies() map[string]string {
 		CodeConflictKept:  "Use --conflict rename to keep both, or --conflict overwrite to replace it.",
 		CodeConflictDir:   "Rename the folder or the file, or use --conflict rename.",
 		CodeDestGone:      "Look in the destination's and the source's trash.",
-		CodeDeleteFailed:  "Retry the job, or delete the file by hand: its copy is proved.",
+		CodeDeleteFailed:  "Retry the job, or look at the copy and delete the file by hand.",
 		CodeMaxDelete:     "Raise --max-delete and run the job again.",
 		CodeMaxTransfer:   "Retry the job with a larger --max-transfer, or start another.",
 		CodeWeakProof:     "Use a destination with hashes, or allow it with --min-grade C.",
@@ -61,6 +73,22 @@ func remedies() map[string]string {
 		CodeReadOnly:      "Delete it with the source's own program.",
 		CodeSamePlace:     "Choose a destination outside of the source.",
 		CodeNoMark:        "Look at the copy, then delete the file by hand.",
+		CodeCopyGone:      "Look in the destination's trash.",
+		CodeNotAsRecorded: "Look for the former version of the copy in the destination's history.",
+		CodeFromTrash:     "Nothing is left to do.",
+		CodeBeside:        "Compare the two files and keep the one that is wanted.",
+		CodeHoldCalledOff: "Run the job again with --delete-source to delete it after all.",
+		CodeNotSeenAgain:  "Check the connection to the destination and retry the job.",
+		CodeScrubMissing:  "Bring it back with `offload restore` while it is in the source's trash, or look among the destination's deleted files.",
+		CodeScrubUnknown:  "Look at the file by hand.",
+		CodeScrubDiffers:  "Bring it back with `offload restore` while it is in the source's trash, or look in the destination's version history.",
+		CodeDrifted:       "Make a new plan: it will show the file as it is now.",
+		CodeNameCollision: "Rename one of the two files at the source and run the job again.",
+		CodeDuplicateName: "Rename one of the files of this name at the source and run the job again.",
+		CodeNameUnsafe:    "Rename it with the source's own program and run the job again.",
+		CodeNotStorable:   "Nothing can be moved here: it holds no bytes to read, or the source keeps them to itself.",
+		CodeNotFound:      "Check the path in the list of files, and run the job again.",
+		CodeNotListed:     "Check the connection and run the job again.",
 	}
 }
 

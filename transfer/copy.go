@@ -46,6 +46,7 @@ func (w *work) copyTo(ctx context.Context, src fs.Object, m mark, pl placed) (Ou
 	if err := w.spoolRoom(); err != nil {
 		return Outcome{}, err
 	}
+	w.dropFormer()
 	if err := w.findPart(ctx, src, m); err != nil {
 		return Outcome{}, err
 	}
@@ -185,7 +186,7 @@ func (w *work) sendOnce(ctx context.Context, src fs.Object, m mark, pl placed, g
 		name, partial = partialName(pl.target, w.r.env.Owner), true
 		w.removeFormer(ctx, pl.target)
 	}
-	if !partial && pl.over == nil {
+	if !partial && pl.over == nil && !(w.r.recalls && w.r.dst.traits.atomic) {
 		w.ours = pl.target
 	}
 	s, obj, err := w.send(ctx, src, m, pl, name, grant)
@@ -219,7 +220,7 @@ func (w *work) sendOnce(ctx context.Context, src fs.Object, m mark, pl placed, g
 
 // send streams src to name at the destination. The sent it returns holds the bytes read also after a failure.
 func (w *work) send(ctx context.Context, src fs.Object, m mark, pl placed, name string, grant Grant) (*sent, fs.Object, error) {
-	s := &sent{mark: m, mtime: src.ModTime(ctx), target: pl.target}
+	s := &sent{mark: m, mtime: w.timeOf(ctx, src), target: pl.target}
 	h, err := w.newSumsFor(src, m)
 	if err != nil {
 		return s, nil, err
@@ -235,7 +236,9 @@ func (w *work) send(ctx context.Context, src fs.Object, m mark, pl placed, name 
 		}
 		return s, nil, err
 	}
-	obj, putErr := w.upload(ctx, readCloser{mr, in}, src.Size(), s.mtime, name, pl.over, up)
+	upCtx, uploaded := w.arrives(ctx, src, s, mr, h)
+	obj, putErr := w.upload(upCtx, readCloser{mr, in}, src.Size(), s.mtime, name, pl.over, up)
+	uploaded()
 	var readErr error
 	s.n, readErr = mr.state()
 	s.drawn, s.lost = mr.drawn()
@@ -244,7 +247,7 @@ func (w *work) send(ctx context.Context, src fs.Object, m mark, pl placed, name 
 	}
 	whole := mr.ended()
 	if putErr == nil && !whole {
-		return s, nil, destErr("upload file", fmt.Errorf("%w: it took %d bytes of %d", errMismatch, s.n, src.Size()))
+		return s, nil, destErr(opUpload, fmt.Errorf("%w: it took %d bytes of %d", errMismatch, s.n, src.Size()))
 	}
 	if whole {
 		s.sums = h.Sums()
@@ -265,7 +268,7 @@ func (w *work) send(ctx context.Context, src fs.Object, m mark, pl placed, name 
 // answerLost handles an upload that failed after all was sent: perhaps only the answer was lost, and then the file is
 // there and need not be sent again. Only a hash of the remote's own is believed here.
 func (w *work) answerLost(ctx context.Context, s *sent, name string, whole bool, putErr error) (*sent, fs.Object, error) {
-	putErr = destErr("upload file", putErr)
+	putErr = destErr(opUpload, putErr)
 	if whole && ctx.Err() != nil {
 		w.ours = "" // nobody has seen what stands there: the next run compares it
 	}
@@ -332,7 +335,7 @@ func (w *work) lookAgain(ctx context.Context, s *sent, put fs.Object) (Grade, st
 	if s.grade != "" && o.Size() == s.n && w.r.p.Dest.Features().SlowHash && !w.r.p.Opt.Deletes() {
 		return s.grade, s.proof, nil
 	}
-	g, proof, err := w.proof(ctx, o, s, ruleExistingNeedsContent(w.r.p.Opt))
+	g, proof, err := w.proof(ctx, o, s, w.r.recalls || ruleExistingNeedsContent(w.r.p.Opt))
 	if isMismatch(err) {
 		if put == nil || !ruleRemoveOnlyOurs(markOf(ctx, put), markOf(ctx, o)) {
 			w.ours = "" // somebody else has written there since: it isn't ours to remove

@@ -30,6 +30,8 @@ func (o Outcome) Again() Outcome {
 		return Outcome{}
 	case o.Code == CodeDeleteFailed:
 		o.Source, o.Code, o.Reason = Deleting, "", ""
+	case o.Code == CodeNotSeenAgain: // the next finish looks again, and asks every rule
+		o.Code, o.Reason = "", ""
 	}
 	return o
 }
@@ -117,6 +119,9 @@ func (w *work) deleteProved(ctx context.Context, o Outcome, m mark, src fs.Objec
 	if err != nil {
 		return err
 	}
+	if code == "" && w.r.batch.AllowDelete != nil && !w.r.batch.AllowDelete(ctx) {
+		code, what = CodeMaxDelete, "the job may delete no more files"
+	}
 	if code != "" {
 		return w.keep(ctx, o, code, what)
 	}
@@ -151,9 +156,6 @@ func (w *work) mayDelete(ctx context.Context, o Outcome, m mark, src fs.Object) 
 			return code, "source and destination can't be told to be two files", err
 		}
 	}
-	if allow := w.r.batch.AllowDelete; allow != nil && !allow(ctx) {
-		return CodeMaxDelete, "the job may delete no more files", nil
-	}
 	return "", "", nil
 }
 
@@ -171,6 +173,14 @@ func (w *work) remove(ctx context.Context, o Outcome, m mark, src fs.Object, aga
 		}
 		if code := ruleUnchangedBeforeDeletion(m, markOf(ctx, src)); code != "" {
 			return w.keep(ctx, o, code, "it changed after it was copied")
+		}
+	}
+	if again { // the record says that it may be deleted: that of an earlier version may have had it from no rule
+		if code, what, err := w.mayDelete(ctx, o, m, src); err != nil || code != "" {
+			if err != nil {
+				return err
+			}
+			return w.keep(ctx, o, code, what)
 		}
 	}
 	if ctx.Err() != nil {

@@ -22,11 +22,21 @@ type Entry struct {
 	ID string `json:"i,omitempty"`
 	// ETag is the source's version mark as listed, "" where it has none.
 	ETag string `json:"e,omitempty"`
+	// Hash is what the record of an earlier job holds as the proof of the file, "type:hex", and Package that it arrived as a
+	// zip; in jobs that go by such a record alone.
+	Hash    string `json:"h,omitempty"`
+	Package bool   `json:"k,omitempty"`
 	// Verdict is an outcome that the scan itself reached (set_aside, excluded, failed); "" where there is work to do.
 	Verdict Result `json:"v,omitempty"`
 	// Code and Reason say why, where there is a verdict.
 	Code   string `json:"c,omitempty"`
 	Reason string `json:"r,omitempty"`
+	// There is what the plan saw at the destination, nil where the job has no plan. An entry with a plan is handled only as
+	// the plan saw it (safety rule 15).
+	There *Seen `json:"y,omitempty"`
+	// Keep is the code of why the source file will be kept whatever is proved of its copy, as far as the listing tells; it
+	// isn't stored.
+	Keep string `json:"-"`
 }
 
 // entryFields has Entry's fields without its methods.
@@ -152,6 +162,38 @@ type Outcome struct {
 	Reason string `json:"r,omitempty"`
 	// At is when the outcome was reached, UTC.
 	At time.Time `json:"a,omitzero"`
+	// ProvedMS and DeletedMS are when the copy was proved and when the source file was deleted, in ms since 1970 UTC, where At is
+	// of something later; 0 where it isn't, and in records of earlier versions.
+	ProvedMS  int64 `json:"tp,omitempty"`
+	DeletedMS int64 `json:"td,omitempty"`
+}
+
+// ProvedAt is when the copy was proved, UTC; zero where it wasn't.
+func (o Outcome) ProvedAt() time.Time { return whenOf(o.Grade != "", o.ProvedMS, o.At) }
+
+// DeletedAt is when the source file was deleted, UTC; zero where it wasn't.
+func (o Outcome) DeletedAt() time.Time { return whenOf(o.Source.Gone(), o.DeletedMS, o.At) }
+
+func whenOf(was bool, ms int64, last time.Time) time.Time {
+	switch {
+	case !was:
+		return time.Time{}
+	case ms != 0:
+		return time.UnixMilli(ms).UTC()
+	}
+	return last
+}
+
+// stamped is an outcome that is reached now, after an earlier one of the same entry.
+func (o Outcome) stamped(before Outcome, now time.Time) Outcome {
+	o.At, o.ProvedMS, o.DeletedMS = now, 0, 0
+	if o.Grade != "" && before.Grade == o.Grade && before.Hash == o.Hash && before.SourceMark == o.SourceMark {
+		o.ProvedMS = before.ProvedAt().UnixMilli()
+	}
+	if o.Source.Gone() && before.Source.Gone() {
+		o.DeletedMS = before.DeletedAt().UnixMilli()
+	}
+	return o
 }
 
 // Final tells whether nothing remains to be done for the entry, given that deletion is asked for or not.

@@ -55,6 +55,15 @@ func newFilter(opt Options, now time.Time) (*filter.Filter, error) {
 	if opt.MaxAge > 0 {
 		f.ModTimeFrom = now.Add(-opt.MaxAge)
 	}
+	if !opt.ModifiedTo.IsZero() && (f.ModTimeTo.IsZero() || opt.ModifiedTo.Before(f.ModTimeTo)) {
+		f.ModTimeTo = opt.ModifiedTo
+	}
+	if opt.ModifiedFrom.After(f.ModTimeFrom) {
+		f.ModTimeFrom = opt.ModifiedFrom
+	}
+	if err := addRules(f, opt); err != nil {
+		return nil, err
+	}
 	if err := addPatterns(f, "exclude", false, opt.Exclude); err != nil {
 		return nil, err
 	}
@@ -65,6 +74,9 @@ func newFilter(opt Options, now time.Time) (*filter.Filter, error) {
 		if err := f.Add(false, "/**"); err != nil {
 			return nil, &FilterError{Field: "include", Err: err}
 		}
+	}
+	if len(opt.FilesFrom) > 0 && len(opt.ExcludeIfPresent) > 0 {
+		return nil, &FilterError{Field: "files-from", Err: errFilesAlone}
 	}
 	return f, addFiles(f, opt.FilesFrom)
 }
@@ -80,6 +92,8 @@ func checkLimits(opt Options) error {
 		return &FilterError{"min-size", fmt.Sprint(opt.MinSize), errors.New("must not be negative")}
 	case opt.MaxSize < 0:
 		return &FilterError{"max-size", fmt.Sprint(opt.MaxSize), errors.New("must not be negative")}
+	case !opt.ModifiedFrom.IsZero() && !opt.ModifiedTo.IsZero() && opt.ModifiedFrom.After(opt.ModifiedTo):
+		return &FilterError{"max-age", opt.ModifiedFrom.Format(time.RFC3339), errors.New("is later than the date of min-age: no file would pass")}
 	case opt.MaxAge > 0 && opt.MinAge > opt.MaxAge:
 		return &FilterError{"min-age", opt.MinAge.String(), fmt.Errorf("is more than max-age %v: no file would pass", opt.MaxAge)}
 	case opt.MaxSize > 0 && opt.MinSize > opt.MaxSize:
@@ -111,7 +125,7 @@ func addPatterns(f *filter.Filter, field string, include bool, patterns []string
 // addFiles adds the paths of --files-from, which stands alone: as with rclone, no other filter goes with it.
 func addFiles(f *filter.Filter, files []string) error {
 	if len(files) > 0 && !f.InActive() {
-		return &FilterError{Field: "files-from", Err: errors.New("can't be used together with other filters")}
+		return &FilterError{Field: "files-from", Err: errFilesAlone}
 	}
 	for _, file := range files {
 		name := strings.Trim(file, "/")

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -254,11 +255,11 @@ func TestWhatIsOnItsWayIsChargedBefore(t *testing.T) {
 			if c.paced {
 				dst.takes = size
 				var read int64
-				env.Pace = func(ctx context.Context, n int64) error {
+				env.Pace = func(ctx context.Context, n int64) (int64, error) {
 					if read += n; read > c.takes {
-						return standstill(ctx)
+						return 0, standstill(ctx)
 					}
-					return nil
+					return n, nil
 				}
 			}
 			env.Journal = newJournal(1)
@@ -297,7 +298,7 @@ func TestBandwidthIsKeptByWhatIsRead(t *testing.T) {
 	p := transfer.NewPair(s.open(t), dst, transfer.Options{}).NoWaiting(nil).Attempts(1)
 	_, err := p.RunBatch(t.Context(), transfer.Batch{Entries: []transfer.Entry{{Path: "big", Size: size}}}, transfer.Env{
 		Journal: newJournal(1), Meter: m,
-		Pace: func(_ context.Context, n int64) error { paced.Add(n); return nil },
+		Pace: func(_ context.Context, n int64) (int64, error) { paced.Add(n); return n, nil },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -309,6 +310,61 @@ func TestBandwidthIsKeptByWhatIsRead(t *testing.T) {
 	if m.Used() < s.sent.Load() {
 		t.Errorf("the source sent %d bytes, %d are counted", s.sent.Load(), m.Used())
 	}
+}
+
+// A low bandwidth lets a file's bytes through in pieces: they are read as they are let through, and charged in larger steps
+// before.
+func TestBandwidthIsGivenInPieces(t *testing.T) {
+	const size, piece = 3 << 20, 40 << 10
+	for name, known := range map[string]bool{"a file": true, "one of unknown size": false} {
+		t.Run(name, func(t *testing.T) {
+			s := &source{size: size, unknown: !known}
+			m := &chargedMeter{Meter: &memMeter{}}
+			seen := &readings{}
+			var paced, steps, charged int64
+			env := transfer.Env{Journal: newJournal(1), Meter: m, Watcher: seen, Pace: func(_ context.Context, n int64) (int64, error) {
+				if now := m.n.Load(); now != charged {
+					charged, steps = now, steps+1
+				}
+				if n < 1 || n > 1<<20 || m.n.Load() < paced+n {
+					t.Errorf("%d bytes are asked for after %d, and %d are charged", n, paced, m.n.Load())
+				}
+				n = min(n, piece)
+				paced += n
+				return n, nil
+			}}
+			listed := int64(size)
+			if !known {
+				listed = -1
+			}
+			p := transfer.NewPair(s.open(t), newRemote(t, "memory"), transfer.Options{}).NoWaiting(nil).Attempts(1)
+			rep, err := p.RunBatch(t.Context(), transfer.Batch{Entries: []transfer.Entry{{Path: "big", Size: listed}}}, env)
+			if err != nil || rep.Pending > 0 {
+				t.Fatalf("%+v, %v", rep, err)
+			}
+			if seen.all != size || seen.most > piece {
+				t.Errorf("%d bytes were read, at most %d at once; want %d, and %d", seen.all, seen.most, int64(size), int64(piece))
+			}
+			if steps > size>>20+2 {
+				t.Errorf("charged in %d steps", steps)
+			}
+		})
+	}
+}
+
+// readings is a Watcher that counts.
+type readings struct {
+	mu        sync.Mutex
+	all, most int64
+}
+
+func (r *readings) Start(string, int64, int64)   {}
+func (r *readings) Done(string)                  {}
+func (r *readings) Again(string, transfer.Again) {}
+func (r *readings) Read(_ string, n int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all, r.most = r.all+n, max(r.most, n)
 }
 
 // A file of unknown size that finds the allowance full waits with a need that grows; it isn't begun again before that

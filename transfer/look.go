@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rclone/rclone/fs"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -22,6 +23,8 @@ type lookup struct {
 	traits traits
 	dirs   map[string]*listing // fixed after newLookup
 	asking sync.WaitGroup      // fresh looks under way
+
+	other func(fs.Object) // told of what a listing shows beside what is wanted; nil for nobody
 
 	gathers bool // fresh looks wait for those of the folder that are on their way to theirs
 
@@ -39,6 +42,7 @@ func (l *lookup) life(ctx context.Context) context.Context {
 // listing is a folder that is listed when the first of its files is asked for.
 type listing struct {
 	once sync.Once
+	done chan struct{} // closed when it was listed
 	want map[string]bool
 	objs sighted
 	ok   bool
@@ -67,7 +71,7 @@ func newLookup(f, eye fs.Fs, paths []string, held map[string]int) *lookup {
 		for _, p := range files {
 			want[l.key(p)] = true
 		}
-		l.dirs[dir] = &listing{want: want, small: l.traits.looksByListing || n+len(files) <= regroupMax,
+		l.dirs[dir] = &listing{want: want, done: make(chan struct{}), small: l.traits.looksByListing || n+len(files) <= regroupMax,
 			fresh: regroup{coming: len(files), all: make(chan struct{})}}
 	}
 	return l
@@ -112,11 +116,50 @@ func (l *lookup) find(ctx context.Context, p string, fresh bool) (fs.Object, tim
 // listed answers from the listing of a folder; ok is false where it failed, so that the file is asked for alone and
 // the failure, if it lasts, is met there.
 func (l *lookup) listed(ctx context.Context, d *listing, p string) (o fs.Object, ok bool) {
-	d.once.Do(func() {
-		d.at = time.Now()
-		d.objs, d.ok = l.list(l.life(ctx), l.f, dirOf(p), d.want)
-	})
+	l.fill(l.life(ctx), d, dirOf(p))
 	return d.objs.at(l.key(p), p), d.ok
+}
+
+// fill lists a folder, unless it was listed already.
+func (l *lookup) fill(ctx context.Context, d *listing, dir string) {
+	d.once.Do(func() {
+		defer close(d.done)
+		d.at = time.Now()
+		d.objs, d.ok = l.list(ctx, l.f, dir, d.want)
+	})
+}
+
+// aheadAtOnce is how many folders of a side are listed at once before the files of a batch begin.
+const aheadAtOnce = 4
+
+// ahead lists the folders of files that are about to begin, in their order: a file that waited for a listing would hold a
+// slot meanwhile. Where ctx ends, the rest is left to the files.
+func (l *lookup) ahead(ctx context.Context, paths []string) {
+	var all errgroup.Group
+	all.SetLimit(aheadAtOnce)
+	begun := map[string]bool{}
+	for _, p := range paths {
+		dir := dirOf(p)
+		if d := l.dirs[dir]; d != nil && !begun[dir] {
+			begun[dir] = true
+			all.Go(func() error {
+				defer func() { _ = recover() }() // a bug in a backend: the files meet it
+				l.fill(ctx, d, dir)
+				return nil
+			})
+		}
+	}
+	_ = all.Wait() // what failed is met by the files
+}
+
+// listedBy waits until the folder of a file was listed, where it is going to be, or until ctx ends.
+func (l *lookup) listedBy(ctx context.Context, p string) {
+	if d := l.dirs[dirOf(p)]; d != nil {
+		select {
+		case <-d.done:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // sighted are the wanted objects of a listing by their keys, in the order of the listing. A source may hold several names
@@ -149,6 +192,8 @@ func (l *lookup) list(ctx context.Context, f fs.Fs, dir string, want map[string]
 		if o, isObj := e.(fs.Object); isObj && want[l.key(o.Remote())] {
 			k := l.key(o.Remote())
 			objs[k] = append(objs[k], o)
+		} else if isObj && l.other != nil {
+			l.other(o)
 		}
 	}
 	return objs, true

@@ -54,17 +54,19 @@ var errOver = errors.New("the reading is over")
 type meteredReader struct {
 	in     io.Reader // ends with its context
 	charge func(n int64) error
-	pace   func(n int64) error // returns when n more bytes may be read
+	pace   func(n int64) (int64, error) // returns when bytes may be read, and how many of n
 	hash   io.Writer
 	seen   func(n int64) // told of each read
 	size   int64         // listed size, -1 where it isn't known
 	from   int64         // where the reading began: what lies before was read earlier
 	local  bool          // the source is a disk: nothing is on its way
+	asked  func() error  // asked before the last bytes are handed on; nil allows them
 	mender *mender       // goes on where the connection breaks; nil where nothing may
 
 	mu      sync.Mutex // n and err are read by the engine while an abandoned upload may still be reading
 	n       int64      // of the file, from its beginning
 	charged int64
+	booked  int64 // up to here the reading may go before more is charged
 	credit  int64 // may be read at once
 	lost    int64 // may have been on their way when earlier connections broke
 	down    bool  // the connection is broken, and counted in lost
@@ -92,17 +94,19 @@ func (w *work) openMetered(ctx context.Context, what reading, grant Grant) (*met
 		}
 		return portErr("charge traffic", err)
 	}
-	pace := func(n int64) error {
-		if err := w.r.env.Pace(ctx, n); err != nil {
-			return portErr("keep to the bandwidth", err)
+	pace := func(n int64) (int64, error) {
+		n, err := w.r.env.Pace(ctx, n)
+		if err != nil {
+			return 0, portErr("keep to the bandwidth", err)
 		}
-		return nil
+		return n, nil
 	}
-	m := &meteredReader{charge: charge, pace: pace, size: what.size, from: what.from, n: what.from, charged: what.from,
+	m := &meteredReader{charge: charge, pace: pace, size: what.size, from: what.from, n: what.from, charged: what.from, booked: what.from,
 		seen:  func(n int64) { w.r.env.Watcher.Read(w.e.Path, n) },
 		local: w.r.p.Source.Features().IsLocal, mender: w.newMender(ctx, what), hash: io.Discard}
 	if what.sums != nil {
 		m.hash = what.sums
+		m.asked = w.recordedSum(what.sums)
 	}
 	if what.from > 0 {
 		if err := m.mender.unchanged(); err != nil {
@@ -184,6 +188,11 @@ func (m *meteredReader) read(p []byte) (int, error) {
 			return 0, whole // the last bytes stay here: what isn't of one version is never whole anywhere
 		}
 	}
+	if m.n == m.size && m.asked != nil && (err == nil || err == io.EOF) {
+		if wrong := m.asked(); wrong != nil {
+			return 0, wrong
+		}
+	}
 	return n, err
 }
 
@@ -221,20 +230,22 @@ func (m *meteredReader) proveWhole(end error) error {
 	return nil
 }
 
-// allow lets the next bytes be read, once they are charged and the bandwidth has room for them.
+// allow lets the next bytes be read, once they are charged and the bandwidth has room for them. A low bandwidth lets them
+// through in smaller pieces than are charged at once.
 func (m *meteredReader) allow() error {
-	step := int64(chargeStep)
-	if m.size >= 0 {
-		step = min(step, m.size-m.n)
+	if m.n >= m.booked {
+		step := int64(chargeStep)
+		if m.size >= 0 {
+			step = min(step, m.size-m.n)
+		}
+		if err := m.book(step); err != nil {
+			return err
+		}
+		m.booked = m.n + step
 	}
-	if err := m.book(step); err != nil {
-		return err
-	}
-	if err := m.pace(step); err != nil {
-		return err
-	}
-	m.credit = step
-	return nil
+	piece, err := m.pace(m.booked - m.n)
+	m.credit = piece
+	return err
 }
 
 // book charges the next step bytes, as far as they aren't yet, with what may be on its way beside them; for a file of unknown

@@ -3,6 +3,7 @@ package transfer
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -139,6 +140,10 @@ func (r nameRules) refusedPath(path string) string {
 	return ""
 }
 
+// FoldText maps texts that differ in case alone, or in how their letters are composed, to one string, for whoever looks for
+// a part of one.
+func FoldText(text string) string { return foldName(text) }
+
 // foldName maps names that differ in case alone to one string: Unicode's canonical caseless matching with simple
 // folding. The result is for comparing, not for showing.
 func foldName(name string) string {
@@ -189,6 +194,29 @@ func unsafeName(rest string) string {
 		return "the name holds a zero byte"
 	}
 	return ""
+}
+
+// LeavesRoot tells whether a path names anything but a file below a root.
+func LeavesRoot(path string) bool {
+	for part := range strings.SplitSeq(path, "/") {
+		if part == "" || part == "." || part == ".." || strings.ContainsRune(part, 0) {
+			return true
+		}
+	}
+	return false
+}
+
+// confined is a batch without entries that lead out of its source or destination: a record may come from elsewhere. Those fail.
+func confined(b Batch) Batch {
+	entries := slices.Clone(b.Entries)
+	for i, e := range entries {
+		if e.Verdict == Pending && (LeavesRoot(e.SourcePath()) || LeavesRoot(e.DestPath())) {
+			e.Verdict, e.Code, e.Reason = Failed, CodeNameUnsafe, fmt.Sprintf("%s: its record names a place outside of the source or the destination.", safeName(e.Path))
+			entries[i] = e
+		}
+	}
+	b.Entries = entries
+	return b
 }
 
 // safeName spells an unsafe name so that it can be shown and joined to a path without leading anywhere.

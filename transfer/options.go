@@ -43,12 +43,18 @@ type Options struct {
 	Conflict       Conflict      `json:"conflict,omitempty"`        // Defaults to rename.
 	Include        []string      `json:"include,omitempty"`         // rclone's filter patterns.
 	Exclude        []string      `json:"exclude,omitempty"`         // rclone's filter patterns; exclude wins.
-	MinAge         time.Duration `json:"min_age,omitempty"`         // Only files at least this old. 0 is off.
-	MaxAge         time.Duration `json:"max_age,omitempty"`         // Only files at most this old. 0 is off.
-	MinSize        int64         `json:"min_size,omitempty"`        // Only files of at least so many bytes. 0 is off.
-	MaxSize        int64         `json:"max_size,omitempty"`        // Only files of at most so many bytes. 0 is off.
-	FilesFrom      []string      `json:"files_from,omitempty"`      // Only these paths. Empty is off.
-	Order          Order         `json:"order,omitempty"`           // Defaults to the order of finding.
+	// Filter are rclone's filter rules in their order, "+ *.jpg", "- *", "!": the first that matches decides. They don't go
+	// with Include and Exclude.
+	Filter           []string      `json:"filter,omitempty"`
+	ExcludeIfPresent []string      `json:"exclude_if_present,omitempty"` // No folders that hold a file of such a name.
+	ModifiedFrom     time.Time     `json:"modified_from,omitzero"`       // Only files modified then or later. Zero is off.
+	ModifiedTo       time.Time     `json:"modified_to,omitzero"`         // Only files modified then or earlier. Zero is off.
+	MinAge           time.Duration `json:"min_age,omitempty"`            // Only files at least this old. 0 is off.
+	MaxAge           time.Duration `json:"max_age,omitempty"`            // Only files at most this old. 0 is off.
+	MinSize          int64         `json:"min_size,omitempty"`           // Only files of at least so many bytes. 0 is off.
+	MaxSize          int64         `json:"max_size,omitempty"`           // Only files of at most so many bytes. 0 is off.
+	FilesFrom        []string      `json:"files_from,omitempty"`         // Only these paths. Empty is off.
+	Order            Order         `json:"order,omitempty"`              // Defaults to the order of finding.
 }
 
 // WithDefaults returns o with every zero option set to its default.

@@ -225,7 +225,7 @@ func Unreachable(ctx context.Context, err error) bool {
 		return false
 	}
 	var local *spoolError
-	if errors.As(err, &local) {
+	if errors.As(err, &local) || isBrief(err) {
 		return false
 	}
 	var wire net.Error

@@ -178,6 +178,68 @@ func TestOneFileIsToBlame(t *testing.T) {
 	})
 }
 
+// hostsFs is a remote whose content lies on hosts of its own. They can't be connected to until a time.
+type hostsFs struct {
+	*awayFs
+	till  time.Time
+	opens atomic.Int64
+}
+
+func (f *hostsFs) NewObject(ctx context.Context, p string) (fs.Object, error) {
+	o, err := f.awayFs.NewObject(ctx, p)
+	return hostsObject{o, f}, err
+}
+
+func (f *hostsFs) List(ctx context.Context, dir string) (fs.DirEntries, error) {
+	all, err := f.awayFs.List(ctx, dir)
+	for i, e := range all {
+		if o, ok := e.(fs.Object); ok {
+			all[i] = hostsObject{o, f}
+		}
+	}
+	return all, err
+}
+
+type hostsObject struct {
+	fs.Object
+	f *hostsFs
+}
+
+func (o hostsObject) Fs() fs.Info { return o.f }
+
+func (o hostsObject) Open(ctx context.Context, opts ...fs.OpenOption) (io.ReadCloser, error) {
+	if time.Now().Before(o.f.till) {
+		o.f.opens.Add(1)
+		return nil, errRefused
+	}
+	return o.Object.Open(ctx, opts...)
+}
+
+// The hosts that keep the content are away for ten minutes while the others answer: it is waited for them, for no more than
+// half an hour.
+func TestTheHostsOfTheContentAreAway(t *testing.T) {
+	for away, want := range map[time.Duration]transfer.Result{10 * time.Minute: transfer.Copied, 2 * time.Hour: transfer.Failed} {
+		synctest.Test(t, func(t *testing.T) {
+			w, src, dst := awayWorld(t, 4)
+			hosts := &hostsFs{awayFs: src, till: time.Now().Add(away)}
+			w.pair = transfer.NewPair(hosts, dst, transfer.Options{})
+			began := time.Now()
+			w.turns(t.Context(), 4)
+			for i, o := range w.journal.Done() {
+				if o.Result != want {
+					t.Errorf("away for %v: %s: %+v", away, w.entries[i].Path, o)
+				}
+			}
+			if took := time.Since(began); took < 10*time.Minute || took > 40*time.Minute {
+				t.Errorf("away for %v: it took %v", away, took)
+			}
+			if n := hosts.opens.Load(); n < 4*8 || n > 4*40 {
+				t.Errorf("away for %v: %d attempts", away, n)
+			}
+		})
+	}
+}
+
 // endlessFs is a remote whose root takes longer to list than any question waits; its first page comes soon.
 type endlessFs struct {
 	*awayFs
@@ -414,7 +476,7 @@ func TestDeletionsWaitForTheirRemote(t *testing.T) {
 			t.Fatal(rep, err)
 		}
 		src.away.Store(true)
-		time.AfterFunc(40*time.Second, func() { src.away.Store(false) })
+		time.AfterFunc(20*time.Second, func() { src.away.Store(false) }) // it is asked again well within a turn
 		rep, err := w.pair.DeleteProved(t.Context(), w.batch(), w.env(), -1)
 		if err != nil || rep.Pending > 0 || len(readAll(t, w.src)) != 0 {
 			t.Errorf("%+v, %v, %d left", rep, err, len(readAll(t, w.src)))

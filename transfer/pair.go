@@ -55,7 +55,7 @@ func onlyFile(source string, opt Options) (Options, error) {
 	if err != nil {
 		return opt, err
 	}
-	if !f.InActive() {
+	if !f.InActive() || len(opt.ExcludeIfPresent) > 0 {
 		return opt, &FilterError{Field: "source", Value: source, Err: errors.New("is a single file: filters can't be used with it")}
 	}
 	_, leaf, err := fspath.Split(source)

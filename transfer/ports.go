@@ -54,6 +54,15 @@ type Watcher interface {
 	Start(path string, size, before int64)
 	Read(path string, n int64) // n more bytes of it were read
 	Done(path string)          // it has ended, one way or the other
+	// An attempt at the file failed and another follows. The zero Again says that none does any more.
+	Again(path string, a Again)
+}
+
+// Again is what is told of a file between two attempts.
+type Again struct {
+	Attempt int    // the one that follows, from 2
+	Of      int    // as many are made at most, as far as that is known by the error
+	Why     string // what the last one failed of: one line, masked as an Outcome.Reason is, and short
 }
 
 // Env is what a batch runs in.
@@ -62,11 +71,9 @@ type Env struct {
 	Journal Journal
 	Slots   Slots
 	Watcher Watcher
-	// Admit is Slots.Acquire for an entry that hasn't begun: it may answer ErrStop where nothing new may begin any more,
-	// which ends the batch after the entries that have. Defaults to Slots.Acquire.
-	Admit func(ctx context.Context) (release func(throttled bool), err error)
-	// Pace returns when n more bytes may be read from the source. Defaults to at once.
-	Pace func(ctx context.Context, n int64) error
+	// Pace returns when more bytes may be read from the source, and how many: at least one of the n that are asked for.
+	// Defaults to all of them, at once.
+	Pace func(ctx context.Context, n int64) (int64, error)
 	// Stopped is asked before each entry; an error ends the batch after the entries that have begun.
 	Stopped func(ctx context.Context) error
 	// Begin is told of entry i of the batch before any work on it; its error ends the batch, and the entry isn't begun. It

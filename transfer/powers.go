@@ -76,6 +76,15 @@ type Trash interface {
 	PutBack(ctx context.Context, items []Trashed) []error
 }
 
+// Returner is an optional power of a trash: what it puts back comes to the place that is asked for.
+type Returner interface {
+	Trash
+	// Return puts items of the trash back to their paths below the root, and makes the folders for them. An item that an
+	// earlier Return has put back elsewhere comes to its place, too. A name that something else has is left to that, with
+	// ErrTaken. It returns an error for each, and may be called again.
+	Return(ctx context.Context, items []Trashed) []error
+}
+
 // Resolver is an optional power of a source's object whose listing doesn't tell everything: a package looks like a file
 // of another length there.
 type Resolver interface {

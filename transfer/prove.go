@@ -104,7 +104,7 @@ func (w *work) sentBefore(ctx context.Context, dst fs.Object, target string, m m
 		return "", "", nil
 	}
 	g, proof, err := w.proof(ctx, dst, s, ruleExistingNeedsContent(w.r.p.Opt))
-	if isMismatch(err) {
+	if isMismatch(err) || err == nil && !ruleFormerIsBelieved(s.former, g) {
 		return "", "", nil
 	}
 	if err == nil {
@@ -239,6 +239,9 @@ func (w *work) holds(ctx context.Context, o Outcome, m mark) (bool, error) {
 		target = w.e.DestPath()
 	}
 	dst, _, err := w.r.dst.find(ctx, target, true)
+	if errors.Is(err, fs.ErrorIsDir) || errors.Is(err, fs.ErrorNotAFile) {
+		return false, nil // a folder has its name now
+	}
 	if err != nil {
 		return false, destErr("look at destination file", err)
 	}

@@ -23,14 +23,7 @@ func (p *Pair) PurgeDeleted(ctx context.Context, b Batch, env Env) (Report, erro
 	if !slices.Contains(r.closed, false) {
 		return Report{}, nil
 	}
-	pg := &purge{trash: t, inTrash: map[string]Trashed{}}
-	err := r.retry.try(ctx, func() error {
-		clear(pg.inTrash)
-		return t.ListTrash(ctx, func(item Trashed) error {
-			pg.inTrash[item.ID] = item
-			return nil
-		})
-	})
+	inTrash, err := r.listTrash(ctx, t)
 	switch {
 	case ctx.Err() != nil:
 		return Report{}, context.Cause(ctx)
@@ -41,6 +34,7 @@ func (p *Pair) PurgeDeleted(ctx context.Context, b Batch, env Env) (Report, erro
 		slog.WarnContext(ctx, "list the trash", "remote", remoteName(p.Source), "error", err)
 		return r.each(ctx, (*work).notPurged)
 	}
+	pg := &purge{trash: t, inTrash: inTrash}
 	rep, err := r.each(ctx, func(w *work, ctx context.Context) error { return pg.gather(ctx, w) })
 	if err != nil {
 		return rep, err
@@ -50,6 +44,15 @@ func (p *Pair) PurgeDeleted(ctx context.Context, b Batch, env Env) (Report, erro
 		rep = r.later(ctx, cause, rep.Pending+waiting)
 	}
 	return rep, err
+}
+
+// listTrash lists a trash by the IDs of its items, and tries again where that may help.
+func (r *run) listTrash(ctx context.Context, t Trash) (items map[string]Trashed, err error) {
+	err = r.retry.try(ctx, func() (err error) {
+		items, err = itemsOf(ctx, t)
+		return err
+	})
+	return items, err
 }
 
 // waitsForLater tells whether an error leaves what it is about pending.

@@ -180,15 +180,19 @@ func (m *mender) whole() error {
 // newSumsFor computes what a copy of a source file is compared by, at the destination and, if it is read in parts, at the
 // source.
 func (w *work) newSumsFor(src fs.Object, m mark) (*sums, error) {
+	types := w.r.types
+	if t, _ := splitHash(w.e.Hash); w.r.recalls && t != rhash.None {
+		types = append([]rhash.Type{t}, types...)
+	}
 	if !w.mayResume(src, m) {
-		return newSums(w.r.types, nil)
+		return newSums(types, nil)
 	}
 	var own hash.Hash
 	if p, ok := src.(PartReader); ok {
 		own = p.Checksum()
 	}
 	t, _ := splitHash(m.hash)
-	return newSums(append([]rhash.Type{t}, w.r.types...), own)
+	return newSums(append([]rhash.Type{t}, types...), own)
 }
 
 // stream is the open body of a source file; another one takes its place where it breaks.

@@ -219,6 +219,7 @@ type bars struct{ size, before, read int64 }
 func (b *bars) Start(_ string, size, before int64) { b.size, b.before = size, before }
 func (b *bars) Read(_ string, n int64)             { b.read += n }
 func (b *bars) Done(string)                        {}
+func (b *bars) Again(string, transfer.Again)       {}
 
 // A cut of the source in the middle of an upload that was gone on with: both ways of going on together.
 func TestBreaksAndStopsTogether(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"syscall"
 	"time"
@@ -21,6 +22,9 @@ const (
 	SideSource = "source"
 	SideDest   = "destination"
 )
+
+// opUpload is the remoteError.op of writing a file.
+const opUpload = "upload file"
 
 // remoteError is a failed call to one side of a pair.
 type remoteError struct {
@@ -82,6 +86,7 @@ func isMismatch(err error) bool { return errors.Is(err, errMismatch) }
 func classify(ctx context.Context, err error) class {
 	var pe *portError
 	var local *spoolError
+	var folder *folderError
 	switch {
 	case ctx.Err() != nil, errors.Is(err, ErrFenced):
 		return classFatal
@@ -91,6 +96,10 @@ func classify(ctx context.Context, err error) class {
 		return classQuota
 	case errors.As(err, &pe):
 		return classFatal
+	case errors.Is(err, errNotAsRecorded), errors.As(err, &folder) && !folder.brief:
+		return classFinal
+	case folder != nil:
+		return classRetry
 	case errors.Is(err, errMismatch), errors.Is(err, errTorn):
 		return classRetry
 	case errors.Is(err, ErrSignIn):
@@ -123,11 +132,13 @@ func sideOf(err error) string {
 }
 
 // causeText is the innermost error's text in lower case: file names, which wrappers add, can't be taken for a cause.
-func causeText(err error) string {
+func causeText(err error) string { return strings.ToLower(innermost(err).Error()) }
+
+func innermost(err error) error {
 	for {
 		next := errors.Unwrap(err)
 		if next == nil {
-			return strings.ToLower(err.Error())
+			return err
 		}
 		err = next
 	}
@@ -209,9 +220,14 @@ func isFinal(err error) bool {
 
 // finalCode is the outcome's code for an error that ended the attempts at a file.
 func finalCode(err error) string {
+	var folder *folderError
 	switch {
+	case errors.As(err, &folder):
+		return CodeFolderRefused
 	case isSpoolFull(err):
 		return CodeSpoolFull
+	case errors.Is(err, errNotAsRecorded):
+		return CodeNotAsRecorded
 	case errors.Is(err, errMismatch):
 		return CodeCorrupt
 	case errors.Is(err, errTorn):
@@ -255,11 +271,31 @@ func (p policy) withDefaults() policy {
 
 // limit is how many attempts an error allows: 8 instead of 5 where the connection broke off, a server had trouble or
 // the spool is full, which is a minute with the waits between them. Whatever else goes wrong costs traffic each time, and rarely passes.
+// A folder of a disk that can't be made is looked at 3 times within two seconds.
 func (p policy) limit(ctx context.Context, err error) int {
+	if isBrief(err) {
+		return (p.attempts*3 + 4) / 5
+	}
 	if Unreachable(ctx, err) || isSpoolFull(err) {
 		return p.attempts * 8 / 5
 	}
 	return p.attempts
+}
+
+// patience is how many attempts an error allows that cost no traffic: half an hour of them where no connection came about.
+// The hosts that keep a remote's content may be away while its others answer.
+func (p policy) patience(ctx context.Context, err error) int {
+	if noConnection(err) {
+		return p.attempts * 8
+	}
+	return p.limit(ctx, err)
+}
+
+// noConnection tells whether an error says that there was nobody to connect to.
+func noConnection(err error) bool {
+	var dial *net.OpError
+	var name *net.DNSError
+	return errors.As(err, &name) || errors.As(err, &dial) && dial.Op == "dial"
 }
 
 // wait is how long to wait after failed attempt n (from 1) with err: never shorter than the remote asked for.

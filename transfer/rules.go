@@ -69,6 +69,10 @@ func ruleMayOverwrite(c Conflict) bool { return c == ConflictOverwrite }
 // ruleRemoveOnlyOurs (rule 8): a bad copy is removed only where it is the very one that this attempt wrote.
 func ruleRemoveOnlyOurs(written, now mark) bool { return written.same(now) }
 
+// ruleManifestIsOurs (rule 8): what stands in the place of a job's manifest is replaced only where it is an earlier manifest
+// of that very job, whole, or nothing but the beginning of the one that is to be written.
+func ruleManifestIsOurs(earlier, beginning bool) bool { return earlier || beginning }
+
 // ruleMayHaveWritten (rule 8): what is found under a name after a failed upload may be that upload's, unless the
 // destination has said that it is somebody else's, or takes nothing before it was sent the listed size in bytes.
 func ruleMayHaveWritten(err error, size, sent int64, of traits) bool {
@@ -118,6 +122,26 @@ func rulePurgeOnlyOurs(o Outcome, m mark, inTrash map[string]Trashed) (Trashed, 
 	return item, there && m.id != "" && sameSize && sameTime && o.Source.InTrash()
 }
 
+// ruleReturnOnlyRecorded (rule 14): out of the trash comes back only the version that the record tells of: the item of its
+// ID, with its length and time. Somebody may have put the file back, edited it and deleted it himself.
+func ruleReturnOnlyRecorded(e Entry, inTrash map[string]Trashed) (Trashed, bool) {
+	return rulePurgeOnlyOurs(Outcome{Source: Deleted}, mark{size: e.Size, mtime: e.ModTime, id: e.ID}, inTrash)
+}
+
+// ruleNothingIsReplaced (rule 14): a file that is brought back takes a free name alone, whatever the options say.
+func ruleNothingIsReplaced(opt Options) Options {
+	opt.Conflict = ConflictRename
+	return opt
+}
+
+// ruleCopyIsAsRecorded (rule 14): only what has the length and the hash that the record tells of is brought back. A sum of ""
+// isn't known: then the other things tell.
+func ruleCopyIsAsRecorded(e Entry, size int64, t hash.Type, sum string) bool {
+	want, recorded := splitHash(e.Hash)
+	sized := e.Size < 0 || size < 0 || size == e.Size
+	return sized && (sum == "" || recorded == "" || t != want || sum == recorded)
+}
+
 // ruleReadOnlyIsKept (rule 9): where the backend can't delete, nothing tries to.
 func ruleReadOnlyIsKept(of traits) string {
 	if of.readOnly != "" {
@@ -142,6 +166,37 @@ func ruleMayResume(m mark, packaged, exact bool, of traits) bool {
 	t, sum := splitHash(m.hash)
 	return exact && m.etag != "" || sum != "" && ruleHashIsProof(t, m.size, of)
 }
+
+// ruleSourceAsPlanned (rule 15): a job with a plan handles a source file only as the plan saw it: of that length, and of that
+// ID, etag and time as far as both tell.
+func ruleSourceAsPlanned(planned Entry, now mark) string {
+	sizes := planned.Size != now.size && planned.Size >= 0 && now.size >= 0 // a package has no length once it is known for one
+	ids := planned.ID != "" && now.id != "" && planned.ID != now.id
+	etags := planned.ETag != "" && now.etag != "" && planned.ETag != now.etag
+	times := !planned.ModTime.IsZero() && !now.mtime.IsZero() && !planned.ModTime.Equal(now.mtime)
+	if planned.There != nil && (sizes || ids || etags || times) {
+		return CodeDrifted
+	}
+	return ""
+}
+
+// ruleDestAsPlanned (rule 15): it does so only while the destination has under the name what the plan saw there.
+func ruleDestAsPlanned(planned Entry, now Seen) string {
+	was := planned.There
+	if was == nil || was.State == SeenUnknown || now.State == SeenUnknown {
+		return "" // the engine looks itself, and by rule 8 nothing is lost
+	}
+	sizes := was.Size >= 0 && now.Size >= 0 && was.Size != now.Size
+	times := !was.ModTime.IsZero() && !now.ModTime.IsZero() && !was.ModTime.Equal(now.ModTime)
+	if was.State != now.State || was.State == SeenFile && (sizes || times) {
+		return CodeDrifted
+	}
+	return ""
+}
+
+// ruleFormerIsBelieved (rule 13): a copy that another process sent is known by the destination's own hash alone, which is the
+// sum of what that process read of the very version that the source has now.
+func ruleFormerIsBelieved(former bool, g Grade) bool { return !former || g == GradeA }
 
 // rulePartsAreOfOneVersion (rule 13): parts of a file make a whole only where the source has the same version before each
 // of them and after the last.

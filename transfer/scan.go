@@ -23,9 +23,9 @@ const (
 
 // Seen is what the destination's listing said of an entry.
 type Seen struct {
-	State   SeenState
-	Size    int64     // bytes, -1 is unknown
-	ModTime time.Time // UTC; zero where the destination keeps none, or where each would cost a call
+	State   SeenState `json:"s"`
+	Size    int64     `json:"n,omitempty"` // bytes, -1 is unknown
+	ModTime time.Time `json:"t,omitzero"`  // UTC; zero where the destination keeps none, or where each would cost a call
 }
 
 // Chunk is a run of entries of one source folder, in the order in which the destination sorts their names. It holds at
@@ -76,6 +76,8 @@ type ScanOptions struct {
 	// Ordered lists one folder at a time: the files of a folder, then its subfolders in name order, each with all that
 	// is in it. Two ordered scans of the same trees hand out the same entries in the same order.
 	Ordered bool
+	// Files are the only paths to look for, in place of the filters of the options: those of a plan. Nil is off.
+	Files []string
 	// Patient waits for a remote that doesn't answer until it does or ctx is done, instead of giving folders up.
 	Patient bool
 }
@@ -109,8 +111,8 @@ func (p *Pair) Scan(ctx context.Context, o ScanOptions, emit func(Chunk) error) 
 		return ScanResult{}, err
 	}
 	ctx = s.listContext(ctx)
-	if n := len(p.Opt.FilesFrom); n > 0 && n <= maxLookups {
-		err = s.lookUp(ctx, p.Opt.FilesFrom)
+	if files := o.filtered(p.Opt).FilesFrom; len(files) > 0 && len(files) <= maxLookups {
+		err = s.lookUp(ctx, files)
 	} else {
 		err = s.walk(ctx)
 	}
@@ -126,7 +128,8 @@ type scan struct {
 	filter    *filter.Filter
 	byAge     bool // the filter or the order looks at modification times
 	rules     nameRules
-	nfcLookup bool // the source finds files by their NFC names only, whatever it lists
+	traits    traits // of the source
+	nfcLookup bool   // the source finds files by their NFC names only, whatever it lists
 	checkers  int
 	asked     map[string]bool // the files of --files-from, true once found; nil without
 
@@ -138,7 +141,7 @@ type scan struct {
 }
 
 func newScan(p *Pair, o ScanOptions, emit func(Chunk) error) (*scan, error) {
-	f, err := newFilter(p.Opt, time.Now())
+	f, err := newFilter(o.filtered(p.Opt), time.Now())
 	if err != nil {
 		return nil, fmt.Errorf("read filters: %w", err)
 	}
@@ -146,7 +149,8 @@ func newScan(p *Pair, o ScanOptions, emit func(Chunk) error) (*scan, error) {
 	s.byAge = p.Opt.MinAge > 0 || p.Opt.MaxAge > 0 || p.Opt.Order == OrderOldest
 	id := rand.Text()
 	s.srcHidden.group, s.dstHidden.group = "offload-scan-source-"+id, "offload-scan-destination-"+id
-	s.nfcLookup = traitsOf(p.Source).nfcLookup
+	s.traits = traitsOf(p.Source)
+	s.nfcLookup = s.traits.nfcLookup
 	if s.checkers <= 0 {
 		s.checkers = defaultCheckers
 		if p.PacesItself() {

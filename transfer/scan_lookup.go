@@ -140,6 +140,7 @@ func (s *scan) lookUpOne(ctx context.Context, name string) (lookedUp, error) {
 	if o.Remote() != path && !s.nfcLookup {
 		e.Source = o.Remote()
 	}
+	e.Keep = keepCode(o, e, s.traits)
 	if why := s.rules.refusedPath(path); why != "" {
 		e.Verdict, e.Code, e.Reason = SetAside, CodeNameRefused, why
 		return lookedUp{entry: e}, nil

@@ -300,6 +300,7 @@ func (v *visit) entry(ctx context.Context, f item) Entry {
 	}
 	if o, ok := f.entry.(fs.Object); ok {
 		e.ID, e.ETag = idOf(o), etagOf(o)
+		e.Keep = keepCode(o, e, v.traits)
 	}
 	return e
 }

@@ -209,6 +209,9 @@ func (v *visit) listSources(ctx context.Context) error {
 		}
 		v.folder.src[i], v.counts[i] = dir, len(found)+len(bad)
 		v.dirs++
+		if v.pair.barred(found) {
+			continue // counted as listed: it isn't empty
+		}
 		for _, e := range bad {
 			v.addUnsafe(e, dir, i)
 		}

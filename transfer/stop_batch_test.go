@@ -158,8 +158,9 @@ type ends struct {
 	at    map[string]time.Duration
 }
 
-func (e *ends) Start(string, int64, int64) {}
-func (e *ends) Read(string, int64)         {}
+func (e *ends) Start(string, int64, int64)   {}
+func (e *ends) Read(string, int64)           {}
+func (e *ends) Again(string, transfer.Again) {}
 func (e *ends) Done(path string) {
 	if path == "huge" {
 		e.at[path] = time.Since(e.began)

@@ -34,7 +34,7 @@ type traits struct {
 // knownTraits is by the Go package of the backend, with the type where a package has several.
 func knownTraits() map[string]traits {
 	return map[string]traits{
-		"icloud.Fs": {sizeUntrusted: true, looksByListing: true, sharedID: "SHARED", gathers: true},
+		"icloud.Fs": {sizeUntrusted: true, looksByListing: true, sharedID: "SHARED", gathers: true, atomic: true},
 		// Only as the inside of a wrapper (crypt, chunker): else icloud.Fs stands in its place.
 		"iclouddrive.Fs": {sizeUntrusted: true, nfcLookup: true, looksByListing: true, sharedID: "SHARED",
 			readOnly: "below another remote, rclone deletes whatever has the name by then, also a newer version"},

@@ -45,6 +45,8 @@ type work struct {
 	whole     bool      // the file is to be read in one piece: its parts gave something else
 	spoolNeed int64     // bytes of it that the spool folder held before it was full; 0 for none
 
+	again bool // the watcher was told that it is tried again
+
 	packed bool     // the source has said that it is a package
 	pack   *spooled // its zip, once it is here
 
@@ -108,6 +110,7 @@ type sent struct {
 	target string
 	grade  Grade  // of the proof under a partial name, "" for none
 	proof  string // its Outcome.Hash
+	former bool   // by a process that died before it could tell what became of it
 }
 
 // free gives the slot back; calling it again does nothing.
@@ -125,6 +128,9 @@ func (w *work) run(ctx context.Context) error {
 	}
 	defer w.dropPack()
 	return w.tries(ctx, func(ctx context.Context, attempt int) error {
+		if w.done.Source == Deleting && !w.r.p.Opt.Deletes() {
+			return w.settle(ctx) // it was called off since
+		}
 		if w.done.Source == Deleting {
 			again, err := w.resumeDeletion(ctx)
 			if err != nil || !again {
@@ -139,13 +145,15 @@ func (w *work) run(ctx context.Context) error {
 // tries calls do until it succeeds or its error allows no further attempt. An entry that can't be done is recorded as
 // failed; one that has to wait stays pending. A remote that doesn't answer is waited for. Its error ends the batch.
 func (w *work) tries(ctx context.Context, do func(ctx context.Context, attempt int) error) error {
+	defer w.endAgain()
 	vain := w.wasted
 	for n, all := 1, 1; ; n, all = n+1, all+1 {
-		began := time.Now()
+		began, before := time.Now(), w.wasted
 		err := do(ctx, all)
 		if err == nil {
 			return nil
 		}
+		err = w.ofFolder(err)
 		c := classify(ctx, err)
 		if c == classForbidden {
 			c, err = w.judgeRefusal(ctx, err)
@@ -175,10 +183,14 @@ func (w *work) tries(ctx context.Context, do func(ctx context.Context, attempt i
 		case silent && w.wasted-vain <= w.mayWaste(ctx, err):
 			n-- // the file isn't to blame: that doesn't count against it
 			continue
+		case w.wasted == before && n < w.r.retry.patience(ctx, err):
+			w.tellAgain(n+1, w.r.retry.patience(ctx, err), err)
+			werr = w.pause(ctx, n, err)
 		case n >= w.r.retry.limit(ctx, err):
 			w.cleanUp(ctx)
 			return w.fail(ctx, err)
 		default:
+			w.tellAgain(n+1, w.r.retry.limit(ctx, err), err)
 			werr = w.pause(ctx, n, err)
 		}
 		if w.leaves(ctx, werr) {
@@ -212,9 +224,7 @@ func (w *work) noteLeast(ctx context.Context) error {
 // pause waits before the next attempt without holding a slot; it ends with ErrStop when the job is stopped meanwhile.
 func (w *work) pause(ctx context.Context, n int, cause error) error {
 	throttled := isThrottled(cause, causeText(cause))
-	if throttled {
-		w.r.throttled()
-	}
+	w.r.again(throttled)
 	w.free(throttled)
 	d := w.r.retry.wait(n, cause)
 	slog.DebugContext(ctx, "trying again", "path", w.e.Path, "attempt", n, "wait", d, "error", cause)
@@ -262,6 +272,9 @@ func (w *work) fail(ctx context.Context, err error) error {
 			}
 		}
 		slog.InfoContext(ctx, "source file not deleted", "path", w.e.Path, "error", err)
+		if w.done.Source != Deleting { // no rule has allowed it yet: nothing may take it for a deletion that was begun
+			return w.keep(ctx, w.done, CodeNotSeenAgain, err.Error())
+		}
 		return w.keep(ctx, w.done, CodeDeleteFailed, err.Error())
 	}
 	code := finalCode(err)
@@ -298,6 +311,9 @@ func (w *work) attempt(ctx context.Context, fresh bool) error {
 	w.src = src
 	failpoint.File(w.e.Path)
 	m := markOf(ctx, src)
+	if code := ruleSourceAsPlanned(w.e, m); code != "" {
+		return w.r.record(ctx, w.i, w.drifted("it isn't the file that the plan saw"))
+	}
 	o, err := w.move(ctx, src, m, fresh)
 	if errors.Is(err, ErrPackage) && !w.packed {
 		w.packed = true
@@ -377,6 +393,9 @@ func (w *work) place(ctx context.Context, own string, m mark, fresh bool, compar
 		if w.mayBePacked() {
 			return placed{}, ErrPackage // its zip has another length: ask before it is taken for different content
 		}
+		if code := ruleDestAsPlanned(w.e, w.nowThere(ctx, dst)); code != "" && target == w.e.DestPath() {
+			return placed{outcome: w.drifted("the destination has something else under this name than the plan saw")}, nil
+		}
 		if done, ok := w.conflict(dst, target, folder, seen); ok {
 			return done, nil
 		}
@@ -394,12 +413,16 @@ func (w *work) mayBePacked() bool {
 
 // conflict decides on a name that different content has; ok is false where another name is to be tried.
 func (w *work) conflict(dst fs.Object, target string, folder bool, seen time.Time) (_ placed, ok bool) {
+	opt := w.r.p.Opt
+	if w.r.recalls {
+		opt = ruleNothingIsReplaced(opt)
+	}
 	switch {
-	case ruleMayOverwrite(w.r.p.Opt.Conflict) && !folder:
+	case ruleMayOverwrite(opt.Conflict) && !folder:
 		return placed{target: target, over: dst, seen: seen}, true
-	case ruleMayOverwrite(w.r.p.Opt.Conflict):
+	case ruleMayOverwrite(opt.Conflict):
 		return placed{outcome: w.failed(CodeConflictDir, remoteName(w.r.p.Dest), "a folder has this name")}, true
-	case w.r.p.Opt.Conflict == ConflictSkip:
+	case opt.Conflict == ConflictSkip:
 		return placed{outcome: Outcome{Result: Skipped, Source: Kept, Wasted: w.wasted, Code: CodeConflictKept,
 			Reason: sentence(CodeConflictKept, remoteName(w.r.p.Dest), w.e.Path, "different content has this name")}}, true
 	}

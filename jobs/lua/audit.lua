@@ -6,7 +6,8 @@
 --       those; then workers known to live
 -- Result: {state, reason, until, queue, bytes that would let something go on ('' for none), owner, owner_until,
 --          number of units taken back, ms now, parked unit that needs least or '', claim (JSON) or '', '1' where its unit
---          is held, version that a worker needs, unit, attempt, unit, attempt, ...}
+--          is held, version that a worker needs, '1' where the history has lines that may be news (see told),
+--          unit, attempt, unit, attempt, ...}
 local state, crashes = field('state'), KEYS[11]
 local dead, alive, lost, out = {}, {}, 0, {}
 for i = 3, #ARGV do
@@ -68,7 +69,8 @@ local whole = field('wait_need')
 if state == 'waiting' and whole ~= '' then unit, need = '', whole end
 local claimed = field('claim_unit')
 local busy = claimed ~= '' and redis.call('ZSCORE', lease, claimed) and '1' or '0'
+local fresh = not runs(state) and redis.call('LLEN', history) > (tonumber(field('told')) or 0) and '1' or '0'
 local head = {state, field('reason'), field('until'), field('queue'), need, field('owner'), field('owner_until'),
-  num(lost), num(now), unit, field('claim'), busy, field('version')}
+  num(lost), num(now), unit, field('claim'), busy, field('version'), fresh}
 for _, v in ipairs(out) do head[#head + 1] = v end
 return head

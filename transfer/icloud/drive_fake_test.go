@@ -27,6 +27,7 @@ type drive struct {
 	groups   [][]Ref // of each Trash call
 	purges   [][]Ref
 	putBacks [][]Ref
+	moves    [][]Ref
 	lists    []string // IDs, in the order of listings
 	looked   int      // items asked for with Details
 	tokens   int
@@ -283,6 +284,22 @@ func (d *drive) PutBack(_ context.Context, refs []Ref) []error {
 		d.tag(it)
 		return nil
 	})
+}
+
+func (d *drive) Move(_ context.Context, folder string, refs []Ref) []error {
+	return d.change("move", refs, &d.moves, func(it *driveItem) error {
+		it.ParentID = folder
+		d.tag(it)
+		return nil
+	})
+}
+
+func (d *drive) Rename(_ context.Context, ref Ref, name string) error {
+	return d.change("rename", []Ref{ref}, &d.moves, func(it *driveItem) error {
+		it.Name = name
+		d.tag(it)
+		return nil
+	})[0]
 }
 
 func (d *drive) Details(_ context.Context, ids []string) ([]Item, []error) {

@@ -179,14 +179,32 @@ func (f *Fs) Mkdir(ctx context.Context, dir string) error {
 func (f *Fs) Put(ctx context.Context, in io.Reader, src fs.ObjectInfo, options ...fs.OpenOption) (fs.Object, error) {
 	remote := src.Remote()
 	info := fs.NewOverrideRemote(src, norm.NFC.String(remote))
+	if dir, _ := splitPath(f.at(remote)); dir != "" {
+		if _, err := f.find(ctx, dir); errors.Is(err, fs.ErrorDirNotFound) {
+			if err := f.lane.exclusive(ctx, func(ctx context.Context) error { return f.makeFolders(ctx, dir) }); err != nil {
+				return nil, err
+			}
+		}
+	}
 	err := f.native.write(ctx, f.svc, func(ctx context.Context, n fs.Fs) error {
+		// rclone's Put moves a file of that name to the trash: one that has come since the engine's look stays.
+		switch _, err := n.NewObject(ctx, info.Remote()); {
+		case err == nil:
+			return transfer.ErrTaken
+		case !errors.Is(err, fs.ErrorObjectNotFound) && !errors.Is(err, fs.ErrorDirNotFound):
+			return err
+		}
 		_, err := n.Put(ctx, in, info, options...)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return f.written(ctx, remote)
+	o, err := f.written(ctx, remote)
+	if err != nil {
+		return nil, err
+	}
+	return f.spell(ctx, o), nil
 }
 
 // written looks up what was just written.

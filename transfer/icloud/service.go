@@ -79,6 +79,10 @@ type service interface {
 	Purge(ctx context.Context, items []Ref) []error
 	// PutBack returns items of the trash to where they were.
 	PutBack(ctx context.Context, items []Ref) []error
+	// Move moves items into a folder, each on the condition of its etag. One call, never repeated.
+	Move(ctx context.Context, folder string, items []Ref) []error
+	// Rename gives an item another name on the condition of its etag. One call, never repeated.
+	Rename(ctx context.Context, item Ref, name string) error
 	// Storage asks for the account's room.
 	Storage(ctx context.Context) (transfer.Storage, error)
 }

@@ -215,6 +215,9 @@ func (p *plainFs) Put(_ context.Context, in io.Reader, src fs.ObjectInfo, _ ...f
 }
 
 func (p *plainFs) NewObject(_ context.Context, remote string) (fs.Object, error) {
+	if p.d.named(norm.NFD.String(remote)) == "" {
+		return nil, fs.ErrorObjectNotFound
+	}
 	return &plainObject{p: p, remote: remote}, nil
 }
 
@@ -316,8 +319,10 @@ func TestWriteFaults(t *testing.T) {
 	d := newDrive()
 	p := &plainFs{d: d, panics: true}
 	f, opened := writable(d, p)
+	puts := 0
 	put := func() error {
-		_, err := f.Put(t.Context(), strings.NewReader("x"), info("f", "x"))
+		puts++
+		_, err := f.Put(t.Context(), strings.NewReader("x"), info(fmt.Sprint("f", puts), "x"))
 		return err
 	}
 	if err := put(); err == nil || !strings.Contains(err.Error(), "index out of range") {
