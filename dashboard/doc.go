@@ -1,3 +1,3 @@
-// Package dashboard is the place of the pages, the JSON API, live events and metrics. None of that is built yet: jobs
-// are watched on the command line, with `offload jobs`.
+// Package dashboard serves the pages, the JSON API, live events and metrics over HTTP. Everything that it shows or does goes
+// through the jobs service, the quota ledger and the remotes, as the command line's commands do.
 package dashboard
