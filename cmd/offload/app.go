@@ -92,8 +92,8 @@ func (a *app) commands() *cli.App {
 		ErrWriter:                 a.err,
 		ExitErrHandler:            func(*cli.Context, error) {}, // only main exits
 		Commands: []*cli.Command{
-			a.newRun(), a.newEnqueue(), a.newPlan(), a.newJobs(), a.newQuota(), a.newRemotes(),
-			a.newWorker(), a.newUp(), a.newWorkers(), a.newHealth(), a.newDemo(), a.newConfig(), a.newCompletion(), a.newVersion(),
+			a.newRun(), a.newEnqueue(), a.newPlan(), a.newFree(), a.newDoctor(), a.newRestore(), a.newScrub(), a.newWhere(), a.newJobs(), a.newSchedules(), a.newManifest(), a.newQuota(), a.newRemotes(),
+			a.newWorker(), a.newDashboard(), a.newUp(), a.newWorkers(), a.newNotify(), a.newHealth(), a.newDemo(), a.newConfig(), a.newCompletion(), a.newVersion(),
 		},
 	}
 	root.OnUsageError = badValue

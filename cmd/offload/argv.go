@@ -175,7 +175,7 @@ func findCommand(root *cli.App, v invocation, arg string, positional int) (*cli.
 // checkArguments compares the arguments with what the command's ArgsUsage names.
 func checkArguments(v invocation, positional []string) error {
 	c := v.command()
-	if c == nil || (len(c.Subcommands) > 0) {
+	if c == nil || len(c.Subcommands) > 0 && c.Action == nil {
 		return usageError("`"+v.name()+" --help` lists the commands", "%s needs a command", v.short())
 	}
 	if c.SkipFlagParsing {
@@ -197,7 +197,7 @@ func checkArguments(v invocation, positional []string) error {
 	}
 	for i, arg := range positional {
 		if strings.TrimSpace(arg) == "" {
-			return usageError(usage, "%s of %s is empty", names[min(i, len(names)-1)], v.short())
+			return usageError(usage, "%s of %s is empty", strings.Trim(names[min(i, len(names)-1)], "[]"), v.short())
 		}
 	}
 	return nil

@@ -126,8 +126,8 @@ func walk(root *cli.App, typed []string) (v invocation, positional int, flag str
 func valuesOf(c *cli.Command, flag string) []string {
 	if flag == "state" && c != nil {
 		for _, v := range jobVerbs() {
-			if v.name == c.Name {
-				return stateNames(v.states)
+			if string(v.Verb) == c.Name {
+				return stateNames(v.States())
 			}
 		}
 	}
@@ -165,10 +165,10 @@ func (a *app) argumentCandidates(c *cli.Command, positional int) []string {
 	if positional >= len(names) {
 		return nil
 	}
-	switch names[positional] {
+	switch strings.Trim(names[positional], "[]") {
 	case "SHELL":
 		return []string{"bash\t", "zsh\t", "fish\t"}
-	case "SRC", "DST", "REMOTE":
+	case "SRC", "DST", "REMOTE", "FILE|REMOTE|JOB", "REMOTE|FILE":
 		return a.remoteCandidates()
 	}
 	return nil

@@ -19,11 +19,12 @@ import (
 
 func (a *app) newDemo() *cli.Command {
 	return &cli.Command{
-		Name: "demo", Usage: "see the main job at work on a played iCloud and a played Dropbox; no account and no server needed",
+		Name: "demo", Usage: "see how room is made, on a played iCloud and a played Dropbox; no account and no server needed",
 		Description: `Plays both services on this machine, as far as rclone's own backends can tell: an iCloud account that is full,
-with documents, photos, a film, a Keynote package, Unicode names, an empty file and a name that Dropbox refuses. It moves the files to Dropbox under a quota, empties the trash of what it moved, and shows the storage
-before and after. Then it looks at both clouds by itself, without the program's own records, and says whether
-anything is missing. Nothing leaves this machine. Needs about 300 MB of memory.`,
+with documents, photos, a film, a Keynote package, Unicode names, an empty file and a name that Dropbox refuses. It asks the doctor
+why the phone's backup fails, makes room for it, asks again, finds a file that was moved and brings a folder back. Then it looks at
+both clouds by itself, without the program's own records, and says whether anything is missing. Nothing leaves this machine. Needs
+about 300 MB of memory.`,
 		UsageText: "offload demo\noffload demo --keep /tmp/offload-demo",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "keep", Usage: "keep the settings, the store and its records in `DIR`, which must be empty or missing"},
@@ -32,8 +33,8 @@ anything is missing. Nothing leaves this machine. Needs about 300 MB of memory.`
 	}
 }
 
-// demoLimit is the allowance of the demo: enough for its files, and not much more.
-const demoLimit = "150MiB"
+// demoNeed is what the phone's backup needs in the demo: documents won't do, the film has to go, and some photos stay.
+const demoNeed = "110MiB"
 
 // demoLatency makes the played services answer like services, though closer ones.
 func demoLatency() cloudtest.Latency {
@@ -67,20 +68,22 @@ func (a *app) runDemo(c *cli.Context) (err error) {
 	if err := world.WriteRcloneConf(remotes); err != nil {
 		return fmt.Errorf("write the demo's remotes: %w", err)
 	}
-	fmt.Fprintf(a.out, "A played iCloud account, full, and a played Dropbox. On iCloud Drive: documents, photos, a film of %s,\na Keynote package, an empty file, and a name that Dropbox refuses.\n", size(filmSize))
+	fmt.Fprintf(a.out, "A played iCloud account, full, and a played Dropbox. The phone's backup needs %s.\nOn iCloud Drive: documents, photos, a film of %s, a Keynote package, an empty file, and a name that Dropbox refuses.\n", demoNeed, size(filmSize))
 	common := []string{"--data", filepath.Join(dir, "data"), "--redis", "", "--rclone-config", remotes, "--config", os.DevNull}
 	for _, step := range []struct {
 		allowed int
+		until   string // the rest of the output was shown before
 		args    []string
 	}{
-		{exitDone, []string{"remotes", "check", "icloud:"}},
-		{exitDone, []string{"quota", "set", "--limit", demoLimit}},
-		{exitWarnings, []string{"run", "icloud:", "dropbox:Backup", "--delete-source", "verified", "--purge-trash"}}, // one name is refused
-		{exitDone, []string{"remotes", "check", "icloud:"}},
+		{exitWarnings, "", []string{"doctor", "icloud:", "--backup-size", demoNeed}},
+		{exitDone, "", []string{"free", "icloud:", "--for-backup", demoNeed, "--to", "dropbox:Archive", "--purge-trash", "--yes"}},
+		{exitDone, "Only the phone", []string{"doctor", "icloud:", "--backup-size", demoNeed}},
+		{exitDone, "", []string{"where", "lake"}},
+		{exitDone, "", []string{"restore", "--path", "icloud:Documents/Taxes", "--yes"}},
 	} {
-		if code := a.demoStep(c.Context, world, common, step.args...); code != step.allowed {
+		if code := a.demoStep(c.Context, world, common, step.until, step.args...); code != step.allowed {
 			if code == exitDone {
-				return failure("please report it", errors.New("the name that Dropbox refuses was not noticed"))
+				return failure("please report it", errors.New("the doctor found nothing wrong with an account that is full"))
 			}
 			return status(code)
 		}
@@ -88,8 +91,9 @@ func (a *app) runDemo(c *cli.Context) (err error) {
 	return a.judgeDemo(made, world)
 }
 
-// demoStep shows a command as a person would type it and runs it in this process.
-func (a *app) demoStep(ctx context.Context, world *cloudtest.World, common []string, args ...string) int {
+// demoStep shows a command as a person would type it and runs it in this process. Where until isn't "", its output is shown
+// as far as that.
+func (a *app) demoStep(ctx context.Context, world *cloudtest.World, common []string, until string, args ...string) int {
 	fmt.Fprintf(a.out, "\n$ offload %s\n", strings.Join(args, " "))
 	// A demo must not touch the person's own store, whatever the environment says.
 	inner := &app{in: a.in, out: a.out, err: a.err, terminal: a.terminal, signals: a.signals, exit: a.exit, messages: a.messages}
@@ -104,7 +108,18 @@ func (a *app) demoStep(ctx context.Context, world *cloudtest.World, common []str
 		}
 		return a.lookup(name)
 	}
-	return inner.run(ctx, append(args, common...))
+	if until == "" {
+		return inner.run(ctx, append(args, common...))
+	}
+	var said bytes.Buffer
+	inner.out = &said
+	code := inner.run(ctx, append(args, common...))
+	shown, _, cut := strings.Cut(said.String(), until)
+	fmt.Fprint(a.out, shown)
+	if cut {
+		fmt.Fprintln(a.out, "...")
+	}
+	return code
 }
 
 // demoDir returns the folder of the demo and what removes it.

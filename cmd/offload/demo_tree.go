@@ -31,7 +31,7 @@ type demoMaker struct {
 // The room of the played account: an iPhone's backup doesn't fit any more.
 const (
 	demoTotal  = 5 << 30
-	demoPhotos = 2960 << 20
+	demoFree   = 12 << 20
 	demoBackup = 1730 << 20
 	demoMail   = 210 << 20
 )
@@ -47,7 +47,8 @@ func makeDemoTree(drive *cloudtest.Account) (demoTree, error) {
 			return m.tree, fmt.Errorf("make the demo's files: %w", err)
 		}
 	}
-	drive.SetStorage(demoTotal, demoPhotos, demoBackup, demoMail)
+	drive.SetStorage(demoTotal, 0, demoBackup, demoMail)
+	drive.FillUp(demoTotal, demoTotal-demoFree)
 	return m.tree, nil
 }
 
@@ -107,6 +108,7 @@ func (m *demoMaker) unicode() error {
 func (m *demoMaker) film() (err error) {
 	const path, seed = "Films/Summer at the lake.mp4", 7
 	m.drive.PutGenerated(path, filmSize, seed)
+	m.drive.SetModTime(path, time.Date(2024, 6, 1, 15, 0, 0, 0, time.UTC))
 	m.tree.sums[path], err = sumOf(cloudtest.Generated(filmSize, seed))
 	return err
 }

@@ -1,22 +1,24 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
 
 	"offload/configs"
+	"offload/jobs"
 )
 
 func (a *app) newEnqueue() *cli.Command {
 	return &cli.Command{
-		Name: "enqueue", Usage: "accept a job and print its ID", ArgsUsage: "SRC DST",
+		Name: "enqueue", Usage: "accept a job and print its ID", ArgsUsage: "[SRC] [DST]",
 		Description: `Checks the order, stores the job and prints its ID, and nothing else, on stdout. From then on the job is not
 forgotten, whatever is killed. A worker (offload worker, offload up) does it. Where the quota has no room for it, stderr
 says so, and when it will have.`,
 		UsageText: `offload enqueue icloud: dropbox:Backup --delete-source verified
 id=$(offload enqueue icloud:Photos nas:photos) && offload jobs watch "$id"`,
-		Flags:  orderFlags(),
+		Flags:  withPlanFile("do what the plan in `FILE` says and nothing else, in place of SRC and DST"),
 		Action: func(c *cli.Context) error { return a.runEnqueue(c) },
 	}
 }
@@ -45,11 +47,16 @@ func (a *app) runEnqueue(c *cli.Context) error {
 	if len(others) > 0 {
 		a.note("job %s goes the same way and hasn't ended: what both read counts twice against the quota; `offload jobs cancel %s` ends one of them", others[0].ID, others[0].ID)
 	}
-	a.noteQuota(c.Context, p, job)
-	if n, err := p.jobs.WorkersRunning(c.Context); err == nil && n == 0 {
-		a.note("no worker is running; the job begins with %s", startWorker(cfg))
+	return a.accepted(c.Context, p, c.Bool("json"), job)
+}
+
+// accepted says that a job was accepted, and what it waits for.
+func (a *app) accepted(ctx context.Context, p *parts, asJSON bool, job jobs.Job) error {
+	a.noteQuota(ctx, p, job)
+	if n, err := p.jobs.WorkersRunning(ctx); err == nil && n == 0 {
+		a.note("no worker is running; the job begins with %s", startWorker(p.cfg))
 	}
-	if c.Bool("json") {
+	if asJSON {
 		return writeJSON(a.out, job)
 	}
 	fmt.Fprintln(a.out, job.ID)

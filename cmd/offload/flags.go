@@ -1,17 +1,15 @@
 package main
 
 import (
-	"errors"
-	"fmt"
-	"math"
 	"slices"
+	"strconv"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"offload/configs"
 	"offload/jobs"
+	"offload/jobs/orderform"
 	"offload/transfer"
 )
 
@@ -29,8 +27,14 @@ func orderFlags() []cli.Flag {
 		text("conflict", "`WHAT` to do where the destination holds other content under a name: rename (default: keep both), skip, overwrite"),
 		&cli.StringSliceFlag{Name: "include", Usage: "only files that match `PATTERN` (rclone's syntax; may be repeated)"},
 		&cli.StringSliceFlag{Name: "exclude", Usage: "no files that match `PATTERN` (rclone's syntax; may be repeated)"},
-		text("min-age", "only files at least `TIME` old, such as 30d"),
-		text("max-age", "only files at most `TIME` old"),
+		&cli.StringSliceFlag{Name: "filter", Usage: "`RULE` of rclone's: \"+ PATTERN\" or \"- PATTERN\"; the first rule that matches decides (may be repeated)"},
+		&cli.StringSliceFlag{Name: "filter-from", Usage: "rules of --filter from `FILE`, one a line; - is stdin"},
+		&cli.StringSliceFlag{Name: "include-from", Usage: "patterns of --include from `FILE`, one a line; - is stdin"},
+		&cli.StringSliceFlag{Name: "exclude-from", Usage: "patterns of --exclude from `FILE`, one a line; - is stdin"},
+		&cli.StringSliceFlag{Name: "exclude-if-present", Usage: "no folders that hold a file called `NAME` (may be repeated)"},
+		&cli.StringSliceFlag{Name: "preset", Usage: "add the rules of `NAME`: photos, videos, documents, large-old (may be repeated: any of them); `offload plan` shows them"},
+		text("min-age", "only files at least `TIME` old, such as 30d, or modified by a date such as 2024-01-31"),
+		text("max-age", "only files at most `TIME` old, or modified since a date"),
 		text("min-size", "only files of at least `SIZE`, such as 10MiB"),
 		text("max-size", "only files of at most `SIZE`"),
 		text("files-from", "only the paths in `FILE`, one a line; - is stdin"),
@@ -45,31 +49,14 @@ func orderFlags() []cli.Flag {
 	}
 }
 
-// orderReader reads the flags of an order and keeps the first mistake.
-type orderReader struct {
-	c   *cli.Context
-	err error
-}
-
-func (r *orderReader) fail(flag, hint string, err error) {
-	if r.err == nil {
-		r.err = usageError(hint, "--%s: %w", flag, err)
-	}
+// withPlanFile are the flags of a command that applies plans, or writes them.
+func withPlanFile(usage string) []cli.Flag {
+	return append(orderFlags(), &cli.StringFlag{Name: planFileFlag, Usage: usage})
 }
 
 // flagValues are the words that a flag knows; nil for a flag that takes other values.
 func flagValues(flag string) []string {
 	switch flag {
-	case "delete-source":
-		return words(transfer.DeleteNever, transfer.DeleteVerified, transfer.DeleteComplete)
-	case "min-grade":
-		return words(transfer.GradeA, transfer.GradeB, transfer.GradeC)
-	case "conflict":
-		return words(transfer.ConflictRename, transfer.ConflictSkip, transfer.ConflictOverwrite)
-	case "order":
-		return words(transfer.OrderLargest, transfer.OrderOldest, transfer.OrderName)
-	case "priority":
-		return words(jobs.High, jobs.Normal, jobs.Low)
 	case "state":
 		return words(jobs.Queued, jobs.Scanning, jobs.Transferring, jobs.Finishing, jobs.Paused, jobs.Waiting,
 			jobs.Completed, jobs.CompletedW, jobs.FailedState, jobs.Canceled)
@@ -82,7 +69,7 @@ func flagValues(flag string) []string {
 	case "log-format":
 		return []string{"text", "json"}
 	}
-	return nil
+	return orderform.Words(flag)
 }
 
 func words[T ~string](values ...T) []string {
@@ -93,88 +80,65 @@ func words[T ~string](values ...T) []string {
 	return out
 }
 
-// choice reads a flag that knows a few words.
-func choice[T ~string](r *orderReader, flag string) T {
-	if !r.c.IsSet(flag) {
-		return ""
+// given are the options of a job that the command line names, as orderform reads them. What files-from names isn't read yet.
+func given(c *cli.Context) map[string][]string {
+	values := map[string][]string{}
+	for _, name := range orderform.OptionNames() {
+		switch {
+		case !c.IsSet(name):
+		case slices.Contains(severalTimes(), name):
+			values[name] = c.StringSlice(name)
+		case name == orderform.PurgeTrash, name == orderform.DeletePackages:
+			values[name] = []string{strconv.FormatBool(c.Bool(name))}
+		default:
+			values[name] = []string{c.String(name)}
+		}
 	}
-	value, known := r.c.String(flag), flagValues(flag)
-	if !slices.Contains(known, value) {
-		r.fail(flag, "choose "+strings.Join(known, ", "), fmt.Errorf("unknown value %s", configs.Quote(value)))
-	}
-	return T(value)
+	return values
 }
 
-func (r *orderReader) size(flag string) int64 {
-	return parse(r, flag, "write a size like 500MiB or 5GiB", configs.ParseSize)
+// severalTimes are the options that may be given several times.
+func severalTimes() []string {
+	return []string{orderform.Include, orderform.Exclude, orderform.Filter, orderform.ExcludeMarked, orderform.Preset}
 }
 
-func (r *orderReader) duration(flag string) time.Duration {
-	return parse(r, flag, "write a duration like 90m, 12h, 7d or 2w", configs.ParseDuration)
-}
-
-func (r *orderReader) count(flag string, min, max int64) int64 {
-	return parse(r, flag, fmt.Sprintf("write a number from %d to %d", min, max),
-		func(s string) (int64, error) { return configs.ParseCount(s, min, max) })
-}
-
-// parse reads a flag by a parser; a flag that isn't set is the zero value.
-func parse[T any](r *orderReader, flag, hint string, parser func(string) (T, error)) (value T) {
-	if !r.c.IsSet(flag) {
-		return value
+// readRules adds to the options what their files hold: the rules are kept, not the names of the files. As with rclone, those of
+// the command line come first.
+func (a *app) readRules(c *cli.Context, values map[string][]string) error {
+	names := []string{orderform.Include, orderform.Exclude, orderform.Filter}
+	taken := c.String(orderform.FilesFrom) == "-"
+	for _, name := range names { // before any is read
+		for _, file := range c.StringSlice(name + "-from") {
+			if file == "-" && taken {
+				return usageError("read one of them from a file", "--%s-from: stdin can be read once", name)
+			}
+			taken = taken || file == "-"
+		}
 	}
-	value, err := parser(r.c.String(flag))
-	if err != nil {
-		r.fail(flag, hint, err)
+	for _, name := range names {
+		for _, file := range c.StringSlice(name + "-from") {
+			rules, err := readLines(a.in, name+"-from", file, orderform.ReadRules, "write one pattern a line")
+			if err != nil {
+				return err
+			}
+			values[name] = append(slices.Clone(values[name]), rules...)
+		}
 	}
-	return value
+	return nil
 }
 
 // readOrder makes an order of SRC, DST and the flags. Whatever can be told to be wrong without opening the store or a
 // remote is told here.
 func (a *app) readOrder(c *cli.Context, cfg configs.Config) (jobs.Order, error) {
-	r := &orderReader{c: c}
-	o := jobs.Order{
-		Account: cfg.Account,
-		Options: transfer.Options{
-			DeleteSource:   choice[transfer.DeletePolicy](r, "delete-source"),
-			MinGrade:       choice[transfer.Grade](r, "min-grade"),
-			Hold:           r.duration("hold"),
-			PurgeTrash:     c.Bool("purge-trash"),
-			DeletePackages: c.Bool("delete-packages"),
-			Conflict:       choice[transfer.Conflict](r, "conflict"),
-			Include:        c.StringSlice("include"),
-			Exclude:        c.StringSlice("exclude"),
-			MinAge:         r.duration("min-age"),
-			MaxAge:         r.duration("max-age"),
-			MinSize:        r.size("min-size"),
-			MaxSize:        r.size("max-size"),
-			Order:          choice[transfer.Order](r, "order"),
-		},
-		Priority:    choice[jobs.Priority](r, "priority"),
-		MaxTransfer: r.size("max-transfer"),
-		MaxDelete:   -1,
-		BwLimit:     c.String("bwlimit"),
-		Window:      c.String("window"),
-		Transfers:   int(r.count("transfers", 0, configs.MaxTransfers)),
-		Label:       c.String("label"),
+	if c.IsSet(planFileFlag) && c.Command.Name != "plan" {
+		return a.readPlanFile(c)
 	}
-	if c.IsSet("account") {
-		o.Account = c.String("account")
+	if missing := []string{"SRC", "DST"}[min(c.NArg(), 2):]; len(missing) > 0 {
+		return jobs.Order{}, usageError("usage: offload "+c.Command.Name+" SRC DST", "%s needs %s", c.Command.Name, strings.Join(missing, " and "))
 	}
-	if c.IsSet("max-delete") {
-		o.MaxDelete = r.count("max-delete", 0, math.MaxInt32)
-	}
-	r.checkText(o)
-	r.checkTogether(o)
-	if r.err != nil {
-		return jobs.Order{}, r.err
-	}
-	var err error
-	if c.IsSet("files-from") {
-		if o.FilesFrom, err = a.readFilesFrom(c.String("files-from")); err != nil {
-			return jobs.Order{}, err
-		}
+	o, err := a.readOptions(c, cfg, func(map[string][]string) {})
+	if err != nil {
+		return jobs.Order{}, err
 	}
 	if o.Source, err = remotePath("source", c.Args().Get(0)); err != nil {
 		return jobs.Order{}, err
@@ -185,46 +149,33 @@ func (a *app) readOrder(c *cli.Context, cfg configs.Config) (jobs.Order, error) 
 	if err := checkPaths(o.Source, o.Dest); err != nil {
 		return jobs.Order{}, err
 	}
-	o = o.WithDefaults()
 	return o, o.Validate()
 }
 
-// checkText checks what Order.Validate can't see any more: flags that were given but are empty.
-func (r *orderReader) checkText(o jobs.Order) {
-	for _, flag := range []string{"bwlimit", "window", "account", "files-from"} {
-		if r.c.IsSet(flag) && strings.TrimSpace(r.c.String(flag)) == "" {
-			r.fail(flag, "give it a value, or leave it out", errors.New("is empty"))
-		}
+// readOptions makes an order of the flags, without source and destination. What they say may be changed before it is read.
+func (a *app) readOptions(c *cli.Context, cfg configs.Config, change func(values map[string][]string)) (jobs.Order, error) {
+	values := given(c)
+	if !c.IsSet(orderform.Account) && cfg.Account != "" {
+		values[orderform.Account] = []string{cfg.Account}
 	}
-	for flag, patterns := range map[string][]string{"include": o.Include, "exclude": o.Exclude} {
-		if slices.Contains(patterns, "") {
-			r.fail(flag, "write a pattern like *.jpg or /Photos/**", errors.New("the pattern is empty"))
-		}
+	change(values)
+	list := values[orderform.FilesFrom]
+	if len(list) > 0 && strings.TrimSpace(list[0]) == "" {
+		return jobs.Order{}, usageError("give it a value, or leave it out", "--files-from: is empty")
 	}
-}
-
-// checkTogether refuses flags that contradict each other, or that would do nothing where someone counts on them.
-func (r *orderReader) checkTogether(o jobs.Order) {
-	needsDeletion := []string{"min-grade", "hold", "purge-trash", "delete-packages", "max-delete"}
-	for _, flag := range needsDeletion {
-		if r.c.IsSet(flag) && !o.Deletes() {
-			r.fail(flag, "add --delete-source verified or --delete-source complete, or leave it out",
-				errors.New("nothing is deleted without --delete-source"))
-		}
+	if len(list) > 0 {
+		values[orderform.FilesFrom] = []string{"read below"} // stdin isn't read for a command line that is wrong
 	}
-	if r.c.IsSet("min-size") && r.c.IsSet("max-size") && o.MinSize > o.MaxSize {
-		r.fail("min-size", "make --min-size the smaller one", errors.New("is larger than --max-size, so no file matches"))
+	if err := a.readRules(c, values); err != nil {
+		return jobs.Order{}, err
 	}
-	if r.c.IsSet("min-age") && r.c.IsSet("max-age") && o.MinAge > o.MaxAge {
-		r.fail("min-age", "make --min-age the smaller one", errors.New("is larger than --max-age, so no file matches"))
+	o, wrong := orderform.ParseOptions(values)
+	if len(wrong) > 0 {
+		return jobs.Order{}, usageError(wrong[0].Hint, "--%s: %w", wrong[0].Field, wrong[0].Err)
 	}
-	if r.c.IsSet("files-from") && (len(o.Include) > 0 || len(o.Exclude) > 0) {
-		r.fail("files-from", "leave out --include and --exclude", errors.New("names the files already, so patterns can't apply"))
+	var err error
+	if len(list) > 0 {
+		o.FilesFrom, err = a.readFilesFrom(list[0])
 	}
-	zero := map[string]bool{"max-transfer": o.MaxTransfer == 0, "max-size": o.MaxSize == 0, "max-age": o.MaxAge == 0}
-	for flag, isZero := range zero {
-		if r.c.IsSet(flag) && isZero {
-			r.fail(flag, "leave it out for no limit", errors.New("0 would move nothing"))
-		}
-	}
+	return o, err
 }

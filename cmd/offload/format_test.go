@@ -43,11 +43,15 @@ func TestProgressLine(t *testing.T) {
 			State: jobs.Transferring, ScanComplete: true,
 			Files: jobs.Files{Found: 100, Copied: 40, Skipped: 20, Failed: 1}, Bytes: jobs.Bytes{Found: 100 << 20, Copied: 39 << 20},
 		},
-		Rate: 1 << 20, Moving: 1 << 20, Current: []string{"a.jpg", "b.jpg", "c.jpg", "d.jpg"}, Workers: 2,
+		Rate: 1 << 20, Pace: 1 << 20, Moving: 1 << 20, Current: []string{"a.jpg", "b.jpg", "c.jpg", "d.jpg"}, Workers: 2,
 	}
 	want := "61 of 100 files, 40 MiB of 100 MiB, 1.0 MiB/s, 40s left, 2 workers | a.jpg, b.jpg, c.jpg and 1 more"
 	if got := progressLine(p, 160); got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	p.Job.Retrying = &jobs.Retrying{Files: 1, Path: "e\x1b.jpg", Attempt: 3, Of: 8, Why: "destination: \x1b"}
+	if got := progressLine(p, 160); !strings.Contains(got, `, 1 file failed and is tried again (3rd of 8 tries): e\x1b.jpg: destination: \x1b | a.jpg`) {
+		t.Errorf("while a file is tried again: %q", got)
 	}
 	p.Job.ScanComplete, p.Job.State, p.Scanned = false, jobs.Waiting, 250
 	p.Job.Reason = jobs.ReasonSpace

@@ -35,8 +35,10 @@ func (a *app) writeHelp(root *cli.App, v invocation) {
 	}
 	w := a.out
 	usage := strings.TrimSpace(v.name() + " " + c.ArgsUsage)
-	if len(c.Subcommands) > 0 {
+	if len(c.Subcommands) > 0 && c.Action == nil {
 		usage += " COMMAND"
+	} else if len(c.Subcommands) > 0 {
+		usage += " [COMMAND]"
 	}
 	fmt.Fprintf(w, "%s - %s\n\nUSAGE\n  %s [FLAGS]\n", v.name(), c.Usage, usage)
 	if c.Description != "" {

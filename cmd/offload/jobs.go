@@ -21,12 +21,13 @@ import (
 func (a *app) newJobs() *cli.Command {
 	list := &cli.Command{
 		Name: "list", Usage: "list jobs, newest first",
-		UsageText: "offload jobs list\noffload jobs list --state waiting --state paused --json\noffload jobs list --account anna --all",
+		UsageText: "offload jobs list\noffload jobs list --state waiting --state paused --json\noffload jobs list --account anna --all\noffload jobs list --watch",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "state", Usage: "only jobs in `STATE` (may be repeated): " + strings.Join(flagValues("state"), ", ")},
 			&cli.StringFlag{Name: "account", Usage: "only jobs of account `NAME`"},
 			&cli.StringFlag{Name: "limit", Usage: "at most `N` jobs; default 50"},
 			&cli.BoolFlag{Name: "all", Usage: "all jobs, however many"},
+			&cli.BoolFlag{Name: "watch", Usage: "show the jobs that haven't ended and follow them until Ctrl-C; with --json a document on a line each second"},
 		},
 		Action: func(c *cli.Context) error { return a.runJobsList(c) },
 	}
@@ -46,9 +47,11 @@ func (a *app) newJobs() *cli.Command {
 		Subcommands: []*cli.Command{
 			list,
 			one("show", "show one job", "", a.runJobsShow),
-			one("watch", "follow a job until it ends or waits", "Shows the job's progress. The exit status is that of the job. Ctrl-C ends the watching, not the job.", a.runJobsWatch),
+			one("watch", "follow a job until it ends, waits or is paused", `Shows the job's progress, and goes on while the store doesn't answer. The exit status is that of the job. Ctrl-C ends the
+watching, not the job.`, a.runJobsWatch),
 			files,
 			a.newJobsSet(),
+			a.newJobsHold(),
 		},
 	}
 	for _, v := range jobVerbs() {
@@ -127,9 +130,18 @@ func (a *app) runJobsList(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.Bool("watch") {
+		if err := watched(c, o); err != nil {
+			return err
+		}
+	}
 	_, p, err := a.existing(c)
 	if err != nil {
 		return err
+	}
+	if c.Bool("watch") && p != nil {
+		defer p.closeLogged()
+		return a.runJobsListWatch(c, p, o)
 	}
 	list, more := []jobs.Job{}, false
 	if p != nil {
@@ -201,10 +213,18 @@ func writeJobs(w io.Writer, list []jobs.Job) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "ID\tSTATE\tFROM -> TO\tFILES\tBYTES\tAGE")
 	for _, j := range list {
-		fmt.Fprintf(t, "%s\t%s\t%s -> %s\t%d/%d\t%s/%s\t%s\n", j.ID, stateWords(j), shorten(j.Source, 40), shorten(j.Dest, 40),
+		fmt.Fprintf(t, "%s\t%s\t%s -> %s\t%d/%d\t%s/%s\t%s\n", j.ID, stateWords(j), kindWord(j)+shorten(j.Source, 40), shorten(j.Dest, 40),
 			done(j.Files), j.Files.Found, size(j.Bytes.Copied), size(j.Bytes.Found), span(time.Since(j.Created)))
 	}
 	return t.Flush()
+}
+
+// kindWord says before the remotes of a job what it does, where it doesn't move files.
+func kindWord(j jobs.Job) string {
+	if j.Kind == jobs.KindMove {
+		return ""
+	}
+	return string(j.Kind) + ": "
 }
 
 func (a *app) runJobsShow(c *cli.Context, p *parts, id string) error {
@@ -259,54 +279,4 @@ func (a *app) runJobsSet(c *cli.Context, p *parts, id, bandwidth string) error {
 	}
 	fmt.Fprintf(a.out, "%s bandwidth: %s\n", job.ID, bandwidthWords(job.BwLimit))
 	return nil
-}
-
-// runJobsWatch shows the progress of a job until it ends or waits, or a signal comes.
-func (a *app) runJobsWatch(c *cli.Context, p *parts, id string) error {
-	job, err := p.jobs.Get(c.Context, id)
-	if err != nil {
-		return err
-	}
-	signals, err := a.takeSignals(c.Context)
-	if err != nil {
-		return err
-	}
-	interrupted := false
-	view := a.newView(job.Order.Deletes())
-	ticker := time.NewTicker(pollEvery)
-	defer ticker.Stop()
-	for !settled(job) && !interrupted {
-		select {
-		case <-ticker.C:
-			progress, progressErr := p.jobs.Progress(c.Context, job.ID)
-			if progressErr != nil {
-				view.close()
-				return fmt.Errorf("follow job %s: %w", job.ID, progressErr)
-			}
-			job = progress.Job
-			view.show(progress)
-		case <-signals:
-			interrupted = true
-		case <-c.Context.Done():
-			interrupted = true
-		}
-	}
-	view.close()
-	if c.Bool("json") {
-		err = writeJSON(a.out, job)
-	} else {
-		err = a.writeSummary(c.Context, p, job)
-	}
-	switch {
-	case err != nil:
-		return err
-	case interrupted:
-		return status(exitInterrupted)
-	}
-	return status(statusOf(job))
-}
-
-// settled tells whether nothing will happen to the job until a person or a later time acts on it.
-func settled(job jobs.Job) bool {
-	return job.State.Terminal() || job.State == jobs.Paused || job.State == jobs.Waiting
 }

@@ -15,53 +15,36 @@ import (
 
 // verb is something that a person does to jobs: pause, resume, cancel, retry, remove.
 type verb struct {
-	name, usage, done string
-	states            []jobs.State // in which a job can have it done
-	all               []jobs.State // those that a selection without --state means
-	do                func(s *jobs.Service, ctx context.Context, id string) (jobs.Job, error)
+	jobs.Verb
+	usage, done string
 }
 
 // jobVerbs are the verbs in the order of the help.
 func jobVerbs() []verb {
-	working := []jobs.State{jobs.Queued, jobs.Scanning, jobs.Transferring, jobs.Finishing, jobs.Waiting}
-	stopped := []jobs.State{jobs.Paused, jobs.Waiting}
-	mended := []jobs.State{jobs.CompletedW, jobs.FailedState}
-	ended := []jobs.State{jobs.Completed, jobs.CompletedW, jobs.FailedState, jobs.Canceled}
-	unfinished := slices.Concat(working, []jobs.State{jobs.Paused})
 	return []verb{
-		{"pause", "stop jobs after the files that have begun", "paused", working, working, (*jobs.Service).Pause},
-		// What waits goes on by itself; a refused sign-in that is tried again and again may lengthen a lock-out.
-		{"resume", "go on with paused or waiting jobs", "resumed", stopped, []jobs.State{jobs.Paused}, (*jobs.Service).Resume},
-		{"cancel", "end jobs for good; what was moved stays moved", "canceled", unfinished, unfinished, (*jobs.Service).Cancel},
-		{"retry", "do the failed files of ended jobs again", "begun again", mended, mended, (*jobs.Service).Retry},
-		{"remove", "forget ended jobs; no file is touched", "removed", ended, ended, removeJob},
+		{jobs.VerbPause, "stop jobs after the files that have begun", "paused"},
+		{jobs.VerbResume, "go on with paused or waiting jobs", "resumed"},
+		{jobs.VerbCancel, "end jobs for good; what was moved stays moved", "canceled"},
+		{jobs.VerbRetry, "do the failed files of ended jobs again", "begun again"},
+		{jobs.VerbRemove, "forget ended jobs; no file is touched, and their manifests stay", "removed"},
 	}
-}
-
-// removeJob is Remove with the job as it was.
-func removeJob(s *jobs.Service, ctx context.Context, id string) (jobs.Job, error) {
-	job, err := s.Get(ctx, id)
-	if err != nil {
-		return job, err
-	}
-	return job, s.Remove(ctx, job.ID)
 }
 
 func (a *app) newJobsVerb(v verb) *cli.Command {
 	about := fmt.Sprintf("--all, --state and --account choose all jobs that can be %s instead of naming them.", v.done)
 	all := "all jobs that can be " + v.done
-	if v.name == "resume" {
+	if v.Verb == jobs.VerbResume {
 		about = "--all and --account choose paused jobs, --state also those that wait, instead of naming them."
 		all = "all paused jobs"
 	}
 	return &cli.Command{
-		Name: v.name, Usage: v.usage, ArgsUsage: "[ID...]",
+		Name: string(v.Verb), Usage: v.usage, ArgsUsage: "[ID...]",
 		Description: about + "\nWith --json one job that is named is printed as an object, several and chosen ones as an array.",
 		UsageText: fmt.Sprintf("offload jobs %s 01KB3Q7W5T0000000000000000\noffload jobs %s --account anna --state %s",
-			v.name, v.name, v.states[0]),
+			v.Verb, v.Verb, v.States()[0]),
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: all},
-			&cli.StringSliceFlag{Name: "state", Usage: "those in `STATE` (may be repeated): " + strings.Join(stateNames(v.states), ", ")},
+			&cli.StringSliceFlag{Name: "state", Usage: "those in `STATE` (may be repeated): " + strings.Join(stateNames(v.States()), ", ")},
 			&cli.StringFlag{Name: "account", Usage: "those of account `NAME`"},
 		},
 		Action: func(c *cli.Context) error { return a.runJobsVerb(c, v) },
@@ -91,9 +74,9 @@ func (v verb) chosen(c *cli.Context) (ids []string, o jobs.ListOptions, err erro
 	case selects && len(ids) > 0:
 		return nil, o, usageError("name the jobs, or choose them", "IDs don't go together with --all, --state and --account")
 	case !selects && len(ids) == 0:
-		return nil, o, usageError("`offload jobs list` shows the IDs; --all, --state and --account choose several", "jobs %s needs ID", v.name)
+		return nil, o, usageError("`offload jobs list` shows the IDs; --all, --state and --account choose several", "jobs %s needs ID", v.Verb)
 	}
-	o.States = v.all
+	o.States = v.Chosen()
 	if c.IsSet("state") {
 		o.States = nil
 	}
@@ -101,8 +84,8 @@ func (v verb) chosen(c *cli.Context) (ids []string, o jobs.ListOptions, err erro
 		if !slices.Contains(flagValues("state"), s) {
 			return nil, o, usageError("the states are "+strings.Join(flagValues("state"), ", "), "--state: there is no state %s", configs.Quote(s))
 		}
-		if !slices.Contains(v.states, jobs.State(s)) {
-			return nil, o, usageError("choose of "+strings.Join(stateNames(v.states), ", "), "--state: jobs that are %s can't be %s", s, v.done)
+		if !slices.Contains(v.States(), jobs.State(s)) {
+			return nil, o, usageError("choose of "+strings.Join(stateNames(v.States()), ", "), "--state: jobs that are %s can't be %s", s, v.done)
 		}
 		o.States = append(o.States, jobs.State(s))
 	}
@@ -134,7 +117,7 @@ func (a *app) runJobsVerb(c *cli.Context, v verb) error {
 		}
 	}
 	if named && len(ids) == 1 {
-		job, err := v.do(p.jobs, c.Context, ids[0])
+		job, err := p.jobs.Do(c.Context, v.Verb, ids[0])
 		if err != nil {
 			return err
 		}
@@ -168,7 +151,7 @@ func fullIDs(ctx context.Context, p *parts, ids []string, o jobs.ListOptions) ([
 func (a *app) steerAll(c *cli.Context, p *parts, v verb, ids []string, named bool) error {
 	done, refused := []jobs.Job{}, 0
 	for _, id := range ids {
-		job, err := v.do(p.jobs, c.Context, id)
+		job, err := p.jobs.Do(c.Context, v.Verb, id)
 		switch {
 		case err == nil:
 			done = append(done, job)
@@ -188,7 +171,7 @@ func (a *app) steerAll(c *cli.Context, p *parts, v verb, ids []string, named boo
 		return failure("`offload jobs show ID` shows a job's state", fmt.Errorf("%d of %d jobs weren't %s", refused, len(ids), v.done))
 	}
 	if len(done) == 0 {
-		a.note("there is no job to %s", v.name)
+		a.note("there is no job to %s", v.Verb)
 	}
 	return nil
 }
@@ -198,8 +181,8 @@ func (a *app) showSteered(c *cli.Context, v verb, done []jobs.Job, single bool) 
 	if !c.Bool("json") {
 		for _, job := range done {
 			text := stateWords(job)
-			if v.name == "remove" {
-				text = "removed; no file was touched"
+			if v.Verb == jobs.VerbRemove {
+				text = "removed; no file was touched, and its manifest is kept (`offload manifest list`)"
 			}
 			fmt.Fprintf(a.out, "%s %s\n", job.ID, text)
 		}
@@ -207,7 +190,7 @@ func (a *app) showSteered(c *cli.Context, v verb, done []jobs.Job, single bool) 
 	}
 	docs := make([]any, len(done))
 	for i, job := range done {
-		if docs[i] = job; v.name == "remove" {
+		if docs[i] = job; v.Verb == jobs.VerbRemove {
 			docs[i] = map[string]any{"id": job.ID, "removed": true}
 		}
 	}

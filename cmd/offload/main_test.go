@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/rclone/rclone/lib/atexit"
@@ -61,10 +62,29 @@ func newHome(t *testing.T) *home {
 	return &home{dir: dir, env: map[string]string{"HOME": dir, "OFFLOAD_DATA": filepath.Join(dir, "data"), "RCLONE_CONFIG": conf}}
 }
 
+// late is what a command line writes. What a call was left to itself with, since its answer took too long, may write on after
+// the end.
+type late struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *late) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+func (l *late) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
 // offload runs one command line in this process.
 func (h *home) offload(t *testing.T, stdin string, args ...string) result {
 	t.Helper()
-	var out, errOut bytes.Buffer
+	var out, errOut late
 	a := &app{in: strings.NewReader(stdin), out: &out, err: &errOut, signals: make(chan os.Signal)}
 	a.lookup = func(name string) (string, bool) { v, ok := h.env[name]; return v, ok }
 	code := a.run(context.Background(), args)
@@ -78,6 +98,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector would sleep a second at each command's end
 			env.Setenv("OFFLOAD_DATA", filepath.Join(env.WorkDir, ".data"))
+			env.Setenv("OFFLOAD_DASHBOARD_LISTEN", "127.0.0.1:0") // several run at once
 			env.Setenv("RCLONE_CONFIG", filepath.Join(env.WorkDir, "rclone.conf"))
 			return nil
 		},

@@ -34,6 +34,16 @@ func (p *parts) openPair(ctx context.Context, source, dest string, opt transfer.
 	return p.opener().Open(ctx, source, dest, opt)
 }
 
+// browse lists a folder of a remote, as a job would find it.
+func (p *parts) browse(ctx context.Context, path string, limit int) ([]transfer.DirEntry, bool, error) {
+	return p.opener().ListDir(ctx, path, limit)
+}
+
+// check looks at a remote.
+func (p *parts) check(ctx context.Context, remote string) (transfer.RemoteCheck, error) {
+	return p.opener().CheckRemote(ctx, remote)
+}
+
 func spoolDir(cfg configs.Config) string { return filepath.Join(cfg.Data, "spool") }
 
 // spoolKept is how long a spool file stays when the process that made it is gone. Nothing tells that for certain, and a

@@ -15,10 +15,12 @@ func (a *app) newPlan() *cli.Command {
 	return &cli.Command{
 		Name: "plan", Usage: "say what a job would do; nothing is changed", ArgsUsage: "SRC DST",
 		Description: `Scans SRC against DST and says how many files and bytes would be copied, compared, deleted and set aside, and
-whether the quota carries it now or how long it takes. No job is made and no file is touched.`,
+whether the quota carries it now or how long it takes. No job is made and no file is touched. With --plan-file the plan is
+kept, to be looked at and done later, exactly: what has changed by then is set aside. Options of the job belong into it.`,
 		UsageText: `offload plan icloud: dropbox:Backup --delete-source verified
-offload plan /home/anna nas:anna --exclude '*.tmp' --json`,
-		Flags:  orderFlags(),
+offload plan /home/anna nas:anna --exclude '*.tmp' --json
+offload plan icloud: dropbox:Backup --delete-source verified --plan-file plan.jsonl.gz`,
+		Flags:  withPlanFile("write the plan to `FILE`, to be looked at and done by `offload run --plan-file`"),
 		Action: func(c *cli.Context) error { return a.runPlan(c) },
 	}
 }
@@ -33,15 +35,21 @@ func (a *app) runPlan(c *cli.Context) error {
 		return err
 	}
 	defer p.closeLogged()
-	last := time.Now()
-	plan, err := p.jobs.Plan(c.Context, order, func(so jobs.Plan) {
-		if time.Since(last) >= lineEvery {
-			last = time.Now()
-			a.note("%s found so far", count(so.Files.Files, "file"))
-		}
-	})
+	soFar := a.foundSoFar()
+	files, err := newPlanFile(c)
 	if err != nil {
 		return err
+	}
+	defer files.close()
+	plan, err := p.jobs.PlanInto(c.Context, order, files.list(), func(so jobs.Plan) { soFar(so.Files.Files) })
+	if err == nil {
+		err = files.write(order)
+	}
+	if err != nil {
+		return err
+	}
+	if files != nil {
+		a.note("the plan is in %s: `offload run --plan-file %s` does it, and nothing else", files.name, shellQuote(files.name))
 	}
 	if c.Bool("json") {
 		return writeJSON(a.out, plan)
@@ -50,11 +58,23 @@ func (a *app) runPlan(c *cli.Context) error {
 	return nil
 }
 
+// foundSoFar says now and then how many files a scan has found.
+func (a *app) foundSoFar() func(files int64) {
+	last := time.Now()
+	return func(files int64) {
+		if time.Since(last) >= lineEvery {
+			last = time.Now()
+			a.note("%s found so far", count(files, "file"))
+		}
+	}
+}
+
 func writePlan(w io.Writer, p jobs.Plan, order jobs.Order) {
 	line := func(name string, n jobs.PlanCount, note string) {
 		fmt.Fprintf(w, "  %-10s %s, %s%s\n", name, count(n.Files, "file"), size(n.Bytes), note)
 	}
 	fmt.Fprintf(w, "Plan: %s -> %s (nothing was changed)\n\n", printable(p.Source), printable(p.Dest))
+	writeRules(w, order)
 	line("found", p.Files, "")
 	line("copy", p.Copy, "")
 	line("compare", p.Check, " with what is at the destination under the same name")

@@ -11,6 +11,7 @@ import (
 
 	"offload/configs"
 	"offload/quota"
+	"offload/quota/quotaform"
 	"offload/transfer"
 )
 
@@ -134,34 +135,24 @@ func wake(ctx context.Context, p *parts, subject string) error {
 
 // readChange reads the flags of `quota set` for an account.
 func readChange(c *cli.Context) (quota.Change, error) {
-	change := quota.Change{Reset: c.Bool("reset")}
-	if c.IsSet("plan") {
-		plan := c.String("plan")
-		change.Plan = &plan
-	}
-	if c.IsSet("limit") {
-		limit, err := configs.ParseLimit(c.String("limit"))
-		if err != nil {
-			return change, usageError("write a size like 20GiB, or unlimited", "--limit: %w", err)
+	given := func(flag string) *string {
+		if !c.IsSet(flag) {
+			return nil
 		}
-		change.Limit = &limit
+		text := c.String(flag)
+		return &text
 	}
-	if c.IsSet("anchor-day") {
-		day, err := configs.ParseCount(c.String("anchor-day"), 1, 31)
-		if err != nil {
-			return change, usageError("write a day of the month", "--anchor-day: %w", err)
-		}
-		n := int(day)
-		change.AnchorDay = &n
+	change, err := quotaform.Settings{Plan: given("plan"), Limit: given("limit"), AnchorDay: given("anchor-day"), TimeZone: given("time-zone")}.Change()
+	change.Reset = c.Bool("reset")
+	return change, wrongFlag(err)
+}
+
+// wrongFlag tells of a mistake in a flag.
+func wrongFlag(err error) error {
+	if wrong, ok := quotaform.As(err); ok {
+		return usageError(wrong.Hint, "--%s: %w", wrong.Field, wrong.Err)
 	}
-	if c.IsSet("time-zone") {
-		zone := c.String("time-zone")
-		if _, err := time.LoadLocation(zone); err != nil || zone == "" || zone == "Local" {
-			return change, usageError("write an IANA name such as Europe/Berlin or UTC", "--time-zone: there is no time zone %s", configs.Quote(zone))
-		}
-		change.TimeZone = &zone
-	}
-	return change, nil
+	return err
 }
 
 func planNames(tiers []configs.Tier) string {
@@ -187,24 +178,15 @@ func readRemoteChanges(c *cli.Context) ([]remoteChange, error) {
 		}
 		return all, nil
 	}
-	flags := []struct {
-		name, hint string
-		measure    quota.Measure
-		parse      func(string) (int64, error)
-	}{
-		{"per-day", "write a size like 750GiB, or unlimited", quota.PerDay, configs.ParseLimit},
-		{"per-month", "write a size like 5TiB, or unlimited", quota.PerMonth, configs.ParseLimit},
-		{"calls-per-month", "write a number like 25000, or unlimited", quota.Calls, configs.ParseCountLimit},
-	}
-	for _, f := range flags {
-		if !c.IsSet(f.name) {
+	for _, m := range quotaform.Measures() {
+		if !c.IsSet(m.Name) {
 			continue
 		}
-		limit, err := f.parse(c.String(f.name))
+		change, err := m.Change(c.String(m.Name))
 		if err != nil {
-			return nil, usageError(f.hint, "--%s: %w", f.name, err)
+			return nil, wrongFlag(err)
 		}
-		all = append(all, remoteChange{f.measure, quota.Change{Limit: &limit}})
+		all = append(all, remoteChange{m.Measure, change})
 	}
 	return all, nil
 }
@@ -253,47 +235,21 @@ func (a *app) setRemote(c *cli.Context) error {
 	return writeRemoteLimits(a.out, limits)
 }
 
-// readBandwidth checks a bandwidth of the command line or of the settings.
-func readBandwidth(text string) (transfer.Bandwidth, error) {
-	if strings.TrimSpace(text) == "" {
-		return transfer.Bandwidth{}, fmt.Errorf("%s isn't a bandwidth", configs.Quote(text))
-	}
-	if strings.Trim(text, "0.") == "" { // rclone takes it for no limit
-		return transfer.Bandwidth{}, fmt.Errorf("%s would stop everything; off is no limit", configs.Quote(text))
-	}
-	b, err := transfer.ParseBandwidth(text)
-	if err != nil {
-		return b, fmt.Errorf("%s %w", configs.Quote(text), err)
-	}
-	return b, nil
-}
-
 // checkFleetBandwidth checks the setting, which only transfer can read.
 func checkFleetBandwidth(cfg configs.Config) error {
 	if cfg.Quota.BwLimit == "" {
 		return nil
 	}
-	if _, err := readBandwidth(cfg.Quota.BwLimit); err != nil {
-		return &configs.FieldError{Field: "quota.bwlimit", Err: err, Hint: bandwidthHint}
+	if _, err := quotaform.Bandwidth(cfg.Quota.BwLimit); err != nil {
+		return &configs.FieldError{Field: "quota.bwlimit", Err: err, Hint: quotaform.BandwidthHint}
 	}
 	return nil
 }
 
-const bandwidthHint = "write a rate like 4M, a timetable like \"08:00,512k 19:00,off\", or off"
-
-// bandwidthDefault takes away what a command set.
-const bandwidthDefault = "default"
-
 // bandwidthFlag reads --bwlimit of commands that change one; "" is the default.
 func bandwidthFlag(c *cli.Context) (string, error) {
-	text := c.String("bwlimit")
-	if text == bandwidthDefault {
-		return "", nil
-	}
-	if _, err := readBandwidth(text); err != nil {
-		return "", usageError(bandwidthHint, "--bwlimit: %w", err)
-	}
-	return text, nil
+	text, err := quotaform.BandwidthSpec(c.String("bwlimit"))
+	return text, wrongFlag(err)
 }
 
 // bandwidthWords says a bandwidth as it was written and what it comes to now: "4M (4.0 MiB/s now)".

@@ -11,6 +11,7 @@ import (
 
 	"offload/jobs"
 	"offload/quota"
+	"offload/quota/quotaform"
 )
 
 // checkNarrow wants every line to fit a terminal of 80 columns.
@@ -110,7 +111,7 @@ func TestBandwidthWords(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"", " ", "0", "0.0", "fast", "-5M", "NaN", "1M 2M", "26:00,1M", "٥M", "5M\n", "9999999999999P"} {
-		if _, err := readBandwidth(bad); err == nil {
+		if _, err := quotaform.Bandwidth(bad); err == nil {
 			t.Errorf("bandwidth %q is accepted", bad)
 		} else if strings.Contains(err.Error(), "\n") {
 			t.Errorf("bandwidth %q: the error isn't one line: %v", bad, err)

@@ -136,8 +136,11 @@ type remoteSet struct {
 }
 
 // remoteSet sets up the remotes of a command. The caller closes the set.
-func (a *app) remoteSet(c *cli.Context) (*remoteSet, error) {
-	cfg, log, err := a.settings(c, "warn")
+func (a *app) remoteSet(c *cli.Context) (*remoteSet, error) { return a.remoteSetAt(c, "warn") }
+
+// remoteSetAt is remoteSet with another level of the log, where none is set.
+func (a *app) remoteSetAt(c *cli.Context, level string) (*remoteSet, error) {
+	cfg, log, err := a.settings(c, level)
 	if err != nil {
 		return nil, err
 	}
@@ -187,22 +190,30 @@ func (a *app) openStore(ctx context.Context, conf *remotes.Composed, cfg configs
 
 // openOrder sets up the remotes, reads the order of SRC, DST and the flags, and opens the store. A wrong order makes no
 // store.
-func (a *app) openOrder(c *cli.Context, cfg configs.Config, log *slog.Logger) (*parts, jobs.Order, error) {
+func (a *app) openOrder(c *cli.Context, cfg configs.Config, log *slog.Logger) (p *parts, order jobs.Order, err error) {
+	p, err = a.openWith(c, cfg, log, func() (err error) {
+		order, err = a.readOrder(c, cfg)
+		return err
+	})
+	return p, order, err
+}
+
+// openWith sets up the remotes, has the command line read, and opens the store.
+func (a *app) openWith(c *cli.Context, cfg configs.Config, log *slog.Logger, read func() error) (*parts, error) {
 	conf, p, err := a.setUpRemotes(c.Context, cfg, log)
 	if err != nil {
-		return nil, jobs.Order{}, err
+		return nil, err
 	}
-	order, err := a.readOrder(c, cfg)
-	if err == nil && p == nil {
+	if err = read(); err == nil && p == nil {
 		p, err = a.openStore(c.Context, conf, cfg, log)
 	}
 	if err != nil {
 		if p != nil {
 			p.closeLogged()
 		}
-		return nil, jobs.Order{}, err
+		return nil, err
 	}
-	return p, order, nil
+	return p, nil
 }
 
 // remotesKey is the file with the random key that seals the remotes of an embedded store where no password is set.

@@ -11,9 +11,7 @@ import (
 
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/config"
-	"github.com/rclone/rclone/fs/fspath"
 	"github.com/urfave/cli/v2"
-	"golang.org/x/text/unicode/norm"
 
 	"offload/configs"
 	"offload/remotes"
@@ -56,32 +54,10 @@ offload remotes add nas --type webdav url=https://nas.lan/dav user=anna pass=@/r
 	}
 }
 
-// maxRemoteName bounds the name of a remote, in characters.
-const maxRemoteName = 64
-
 // checkRemoteName returns the name as it is kept.
 func checkRemoteName(name string) (string, error) {
-	hint := "use letters, digits, _ - . + @ and spaces within, such as icloud or dropbox-anna"
-	if !utf8.ValidString(name) {
-		return "", usageError(hint, "%s is no name for a remote", configs.Quote(name))
-	}
-	name = norm.NFC.String(strings.TrimSuffix(name, ":"))
-	if utf8.RuneCountInString(name) > maxRemoteName {
-		return "", usageError(hint, "the name of a remote has at most %d characters", maxRemoteName)
-	}
-	if fspath.CheckConfigName(name) != nil {
-		return "", usageError(hint, "%s is no name for a remote", configs.Quote(name))
-	}
-	return name, nil
-}
-
-// kindOf finds rclone's kind by the word that a person uses.
-func kindOf(word string) (*fs.RegInfo, bool) {
-	if word == "icloud" {
-		word = remotes.KindICloud
-	}
-	info, err := fs.Find(word)
-	return info, err == nil
+	clean, err := remotes.CheckName(name)
+	return clean, signInError(err)
 }
 
 // newRemote is what the command line of `remotes add` says.
@@ -101,7 +77,7 @@ func (a *app) readNewRemote(c *cli.Context, in *stdinSecrets) (newRemote, error)
 	if c.IsSet("type") && c.String("type") == "" {
 		return newRemote{}, usageError("name a kind such as icloud, dropbox or webdav", "--type is empty")
 	}
-	info, ok := kindOf(word)
+	info, ok := remotes.FindKind(word)
 	if !ok && !c.IsSet("type") {
 		return newRemote{}, usageError("add --type KIND, such as --type icloud", "%s is no kind of remote, so its kind must be named", configs.Quote(word))
 	}
@@ -169,7 +145,7 @@ func readKeyValues(info *fs.RegInfo, args []string, in *stdinSecrets) (map[strin
 			v, err = in.read(k)
 		case isFile:
 			v, err = readSecretFile(k, file)
-		case o != nil && isSecret(o):
+		case o != nil && remotes.IsSecret(o):
 			err = usageError("write "+k+"=@FILE to read it from a file, or "+k+"=@- from stdin", "%s is a secret, which every user of this machine could read on the command line", k)
 		}
 		if err != nil {
@@ -181,13 +157,6 @@ func readKeyValues(info *fs.RegInfo, args []string, in *stdinSecrets) (map[strin
 		given[k] = v
 	}
 	return given, nil
-}
-
-// isSecret tells whether a value has no place on the command line. Names of users and accounts may stand there, though
-// rclone calls them sensitive, too.
-func isSecret(o *fs.Option) bool {
-	plain := []string{"user", "username", "email", "apple_id", "account", "host", "domain", "endpoint", "tenant", "bucket", "root_folder_id", "impersonate"}
-	return o.IsPassword || o.Sensitive && !slices.Contains(plain, o.Name) && !strings.HasSuffix(o.Name, "_id")
 }
 
 // stdinSecrets reads at most one secret from stdin.

@@ -2,12 +2,14 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +18,27 @@ import (
 	"offload/internal/store"
 	"offload/remotes"
 )
+
+// awaitPort waits until rclone's port for consents can be had. Any connection on this machine may have been given it as its own
+// end, and it stays so for a minute after that has ended.
+func awaitPort(t *testing.T) {
+	t.Helper()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(3 * time.Minute)
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:53682")
+		if err == nil {
+			_ = l.Close()
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatal(err)
+		}
+	}
+}
 
 // consent plays the pages of a service: a person who allows everything, and the exchange of the code for a token.
 func consent(t *testing.T) *httptest.Server {
@@ -77,13 +100,14 @@ func (b *browser) Write(p []byte) (int, error) {
 // web server ends a moment after its answer, and reads rclone's global settings then, which the next test sets.
 func TestSignInInABrowser(t *testing.T) {
 	if os.Getenv("OFFLOAD_TEST_CHILD") == "" {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestSignInInABrowser$", "-test.timeout=1m")
+		cmd := exec.Command(os.Args[0], "-test.run=^TestSignInInABrowser$", "-test.timeout=4m")
 		cmd.Env = append(os.Environ(), "OFFLOAD_TEST_CHILD=1")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 		return
 	}
+	awaitPort(t)
 	server := consent(t)
 	h := newHome(t)
 	secret := filepath.Join(h.dir, "app-secret")
@@ -130,21 +154,50 @@ func TestSignInInABrowser(t *testing.T) {
 	}
 }
 
-// TestReadToken understands what people paste.
-func TestReadToken(t *testing.T) {
-	for name, text := range map[string]string{
-		"JSON":      `{"access_token":"planted","token_type":"bearer","expiry":"0001-01-01T00:00:00Z"}`,
-		"authorize": "Paste the following into your remote machine --->\n{\"access_token\":\"planted\",\"token_type\":\"bearer\"}\n<---End paste\n",
-		"bare":      "  sl.planted-access-token_x  ",
-	} {
-		got, err := readToken(text)
-		if err != nil || !strings.Contains(got, "planted") || !strings.HasPrefix(got, "{") || strings.ContainsAny(got, "\r\n") {
-			t.Errorf("%s: %q, %v", name, got, err)
+// TestPagesSignInInABrowser allows the access at a service that is played, in a browser on the same machine, with an app of
+// one's own. It runs in a process of its own for the same reason.
+func TestPagesSignInInABrowser(t *testing.T) {
+	if os.Getenv("OFFLOAD_TEST_CHILD") == "" {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestPagesSignInInABrowser$", "-test.timeout=4m")
+		cmd.Env = append(os.Environ(), "OFFLOAD_TEST_CHILD=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
 		}
+		return
 	}
-	for _, text := range []string{"", "short", "two words here", "{}", `{"access_token":""}`, "{not json}", "Grüße an alle"} {
-		if got, err := readToken(text); err == nil {
-			t.Errorf("%q is taken for %s", text, got)
+	awaitPort(t)
+	s := newFormSite(t)
+	begin := []string{"kind", "dropbox", "name", "dropbox", "how", "browser"}
+	got := s.post("/remotes/add", begin...)
+	s.holds(got, 200, "Allow the access in your browser", "http://127.0.0.1:53682/auth?state=")
+	s.holds(s.post("/remotes/dropbox/sign-in", "answer", "x"), 422, "is being asked already")
+	// Another one would be shown this one's address, and link the wrong account.
+	s.holds(s.post("/remotes/add", "kind", "dropbox", "name", "bobs", "how", "browser"), 422, "nother sign-in waits for a browser")
+	s.holds(s.get("/remotes/bobs/sign-in"), 404)
+	s.holds(s.post("/remotes/dropbox/stop"), 200, "Remotes") // and the port is free again
+	s.holds(s.get("/remotes/dropbox/sign-in"), 404)
+	got = s.post("/remotes/add", begin...)
+	link := regexp.MustCompile(`http://127\.0\.0\.1:53682/auth\?state=[\w-]+`).FindString(got.text)
+	if link == "" {
+		t.Fatalf("no link:\n%s", bodyText(got.text))
+	}
+	away := s.world.Transport()
+	away.DisableKeepAlives = true
+	client := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		if name := r.URL.Hostname(); name == "127.0.0.1" || name == "localhost" {
+			return (&http.Transport{DisableKeepAlives: true}).RoundTrip(r)
 		}
+		return away.RoundTrip(r)
+	})}
+	if resp, err := client.Get(link); err == nil { // rclone may close its server before the last page is out
+		resp.Body.Close()
 	}
+	s.until("/remotes/dropbox/sign-in", "is signed in")
+	s.until("/remotes", "Answers")
+	s.checkNoSecrets(t, tokenSecrets(t, s.parts.remotes.Values("dropbox")["token"])...)
 }
+
+// roundTripper is an http.RoundTripper of a function.
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

@@ -100,10 +100,10 @@ func (p *prompter) needed(ctx context.Context, ask func(context.Context, string)
 
 // question asks what a kind of remote wants to know, until the answer is one that it can take.
 func (p *prompter) question(ctx context.Context, q *remotes.Question) (string, error) {
-	help, prompt := inWords(q)
+	help, prompt := q.Words()
 	fmt.Fprintf(p.a.err, "\n%s\n", printableLines(help))
 	for i, choice := range q.Choices {
-		if q.Name == "config_2fa_phone" || isYesNo(q) { // the value says nothing to a person
+		if q.IsPhone() || q.IsYesNo() { // the value says nothing to a person
 			fmt.Fprintf(p.a.err, "  %2d  %s\n", i+1, printable(firstLine(choice.Help)))
 			continue
 		}
@@ -115,7 +115,7 @@ func (p *prompter) question(ctx context.Context, q *remotes.Question) (string, e
 		prompt += " (may be empty)"
 	}
 	ask := p.line
-	if q.Secret || q.Name == "config_token" {
+	if q.Secret || q.IsToken() {
 		ask = p.secret
 	}
 	for {
@@ -123,7 +123,7 @@ func (p *prompter) question(ctx context.Context, q *remotes.Question) (string, e
 		if err != nil {
 			return "", err
 		}
-		answer, problem := pick(q, text)
+		answer, problem := q.Pick(text)
 		if problem == "" {
 			return answer, nil
 		}
@@ -134,63 +134,11 @@ func (p *prompter) question(ctx context.Context, q *remotes.Question) (string, e
 // shownDefault is the default as a person would type it: the number of a choice whose value isn't shown.
 func shownDefault(q *remotes.Question) string {
 	for i, choice := range q.Choices {
-		if choice.Value == q.Default && (q.Name == "config_2fa_phone" || isYesNo(q)) {
+		if choice.Value == q.Default && (q.IsPhone() || q.IsYesNo()) {
 			return strconv.Itoa(i + 1)
 		}
 	}
 	return q.Default
-}
-
-// inWords says for people what rclone asks, and what the answer is called.
-func inWords(q *remotes.Question) (help, prompt string) {
-	switch q.Name {
-	case "config_2fa":
-		return "Apple has sent a code to your devices. Type it here, or sms to get a text message instead", "Code"
-	case "config_2fa_sms":
-		return strings.TrimSuffix(q.Help, "."), "Code"
-	case "config_2fa_phone":
-		return "Which phone is to get the text message?", "Phone"
-	case "config_is_local":
-		return "Is there a web browser on this machine? Without one the sign-in goes through another machine that has one.", "Browser"
-	}
-	return strings.TrimSuffix(q.Help, "."), q.Name
-}
-
-// pick finds the answer that a text means: a choice by number or value, the default where it is empty.
-func pick(q *remotes.Question, text string) (answer, problem string) {
-	if !q.Secret {
-		text = strings.TrimSpace(text)
-	}
-	if text == "" {
-		text = q.Default
-	}
-	if text == "" && q.Required {
-		return "", "an answer is needed"
-	}
-	for _, c := range q.Choices {
-		if c.Value == text {
-			return text, ""
-		}
-	}
-	if n, err := strconv.Atoi(text); err == nil && n >= 1 && n <= len(q.Choices) {
-		return q.Choices[n-1].Value, ""
-	}
-	if q.Name != "" && isYesNo(q) {
-		switch strings.ToLower(text) {
-		case "y", "yes":
-			return "true", ""
-		case "n", "no":
-			return "false", ""
-		}
-	}
-	if q.Exclusive && text != q.Default {
-		return "", "choose one of the numbers"
-	}
-	return text, ""
-}
-
-func isYesNo(q *remotes.Question) bool {
-	return len(q.Choices) == 2 && q.Choices[0].Value == "true" && q.Choices[1].Value == "false"
 }
 
 func firstLine(s string) string {

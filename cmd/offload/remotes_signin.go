@@ -2,15 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/rclone/rclone/fs/config"
-	"github.com/rclone/rclone/fs/rc"
 	"github.com/urfave/cli/v2"
 
 	"offload/configs"
@@ -36,14 +33,8 @@ type signIn struct {
 	codeUsed                bool
 }
 
-const (
-	// maxCodes is how often a code may be typed wrongly: Apple locks accounts that guess.
-	maxCodes = 5
-	// codeLife is how long a sign-in that waits for its code is gone on with unasked. Apple's codes live about as long.
-	codeLife = 15 * time.Minute
-	// signInTimeout bounds one conversation with a service.
-	signInTimeout = 2 * time.Minute
-)
+// codeLife is how long a sign-in that waits for its code is gone on with unasked. Apple's codes live about as long.
+const codeLife = 15 * time.Minute
 
 // prepare reads what doesn't come from a conversation, and refuses what can't succeed, before anything is opened.
 func (s *signIn) prepare(context.Context) (err error) {
@@ -66,33 +57,23 @@ func (s *signIn) prepare(context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		if s.token, err = readToken(text); err != nil {
-			return err
+		if s.token, err = remotes.ReadToken(text); err != nil {
+			return signInError(err)
 		}
 	}
 	return nil
 }
 
-// readToken understands a pasted token: the JSON that `rclone authorize` prints, with the words around it, or a bare
-// access token.
-func readToken(text string) (string, error) {
-	hint := "paste the line that `rclone authorize dropbox` prints between its arrows, or an access token"
-	if from, to := strings.Index(text, "{"), strings.LastIndex(text, "}"); from >= 0 && to > from {
-		var token struct {
-			Access string `json:"access_token"`
-		}
-		raw := text[from : to+1]
-		if err := json.Unmarshal([]byte(raw), &token); err != nil || token.Access == "" {
-			return "", usageError(hint, "the token isn't one: there is no access_token in it")
-		}
-		return strings.ReplaceAll(strings.ReplaceAll(raw, "\n", ""), "\r", ""), nil
+// signInError gives an error of remotes its exit status.
+func signInError(err error) error {
+	var s *remotes.SignInError
+	switch {
+	case !errors.As(err, &s):
+		return err
+	case s.Mine:
+		return usageError(s.Hint, "%w", s)
 	}
-	word := strings.TrimSpace(text)
-	if strings.ContainsFunc(word, func(r rune) bool { return r <= ' ' || r > '~' }) || len(word) < 8 {
-		return "", usageError(hint, "the token isn't one")
-	}
-	raw, err := json.Marshal(map[string]string{"access_token": word, "token_type": "bearer", "expiry": "0001-01-01T00:00:00Z"})
-	return string(raw), err
+	return failure(s.Hint, s)
 }
 
 // run goes through the conversation and stores the result.
@@ -124,15 +105,15 @@ func (s *signIn) run(ctx context.Context) error {
 		if done, err = s.converse(ctx, d, func(ctx context.Context) (bool, error) { return d.Answer(ctx, answer) }); err == nil {
 			continue
 		}
-		if !wrongCode(err) {
+		if !remotes.WrongCode(err) {
 			return s.explain(err)
 		}
 		tries++
 		refused := usageError(s.goOn("--code CODE")+" tries another one; --restart asks for a new one", "%s isn't the code that was sent", configs.Quote(answer))
-		if !s.ask.asks() || tries == maxCodes {
+		if !s.ask.asks() || tries == remotes.MaxCodes {
 			return refused
 		}
-		s.a.note("%v; %d more tries", refused, maxCodes-tries)
+		s.a.note("%v; %d more tries", refused, remotes.MaxCodes-tries)
 	}
 	return s.finish(ctx, d)
 }
@@ -144,7 +125,7 @@ func (s *signIn) command() string {
 		verb = "reconnect"
 	}
 	command := "`offload remotes " + verb + " " + s.name
-	if info, ok := kindOf(s.name); !s.again && (!ok || info.Name != s.kind) {
+	if info, ok := remotes.FindKind(s.name); !s.again && (!ok || info.Name != s.kind) {
 		command += " --type " + s.kind
 	}
 	return command + "`"
@@ -175,17 +156,13 @@ func (s *signIn) begin(ctx context.Context) (d *remotes.Draft, done bool, err er
 	if d, err = remotes.NewDraft(s.name, s.kind, values); err != nil {
 		return nil, false, usageError("`rclone help backends` lists the kinds", "%w", err)
 	}
-	for k, v := range s.old {
-		if _, set := values[k]; !set {
-			d.Values[k] = v // as it is kept: passwords are obscured already
-		}
+	if s.again {
+		d.Continue(s.old)
 	}
-	d.Again = s.again
 	s.fix(d)
-	all := s.kind != remotes.KindICloud && s.kind != remotes.KindDropbox && !s.again
 	for tries := 1; ; tries++ {
-		done, err = s.converse(ctx, d, func(ctx context.Context) (bool, error) { return d.Ask(ctx, all) })
-		if err == nil || !wrongPassword(err) || !s.ask.asks() || tries == 3 {
+		done, err = s.converse(ctx, d, func(ctx context.Context) (bool, error) { return d.Ask(ctx, d.AsksAll()) })
+		if err == nil || !remotes.WrongPassword(err) || !s.ask.asks() || tries == 3 {
 			break
 		}
 		// Apple counts attempts: only a person who types anew makes another one.
@@ -262,12 +239,9 @@ func (s *signIn) values(ctx context.Context) (map[string]string, error) {
 
 // fix sets the answers that are known before rclone asks.
 func (s *signIn) fix(d *remotes.Draft) {
-	d.Fixed = map[string]string{"config_fs_advanced": "false", "config_refresh_token": "true"}
+	d.Fix(s.token != "")
 	for k := range s.given {
 		d.Fixed[k] = d.Values[k]
-	}
-	if s.token != "" {
-		d.Fixed["config_refresh_token"] = "false" // the token that was given is the one
 	}
 	if !s.a.hasBrowser() {
 		d.Fixed[config.ConfigAuthNoBrowser] = "true"
@@ -295,7 +269,7 @@ func (s *signIn) keep(ctx context.Context, d *remotes.Draft) error {
 func (s *signIn) answer(ctx context.Context, d *remotes.Draft) (string, error) {
 	q := d.Question
 	switch {
-	case isCode(q) && s.c.IsSet("code") && !s.codeUsed:
+	case q.IsCode() && s.c.IsSet("code") && !s.codeUsed:
 		s.codeUsed = true
 		return s.c.String("code"), nil
 	case q.Name == "config_2fa_phone" && s.c.IsSet("phone"):
@@ -306,7 +280,7 @@ func (s *signIn) answer(ctx context.Context, d *remotes.Draft) (string, error) {
 		return q.Choices[n-1].Value, nil
 	case s.ask.asks():
 		return s.ask.question(ctx, q)
-	case isCode(q), q.Name == "config_2fa_phone":
+	case q.IsCode(), q.Name == "config_2fa_phone":
 		return "", s.waitForCode(q)
 	case q.Name == "config_is_local", q.Name == "config_token", q.Name == "config_verification_code":
 		return "", usageError("run `rclone authorize "+s.kind+"` on a machine with a browser, and give what it prints to --token-stdin; or run this on a terminal", "signing in to %s needs a browser", s.name)
@@ -315,8 +289,6 @@ func (s *signIn) answer(ctx context.Context, d *remotes.Draft) (string, error) {
 	}
 	return "", usageError("add "+q.Name+"=VALUE, or "+q.Name+"=@FILE for a secret, or run it on a terminal", "%s is needed for a remote of kind %s", q.Name, s.kind)
 }
-
-func isCode(q *remotes.Question) bool { return q.Name == "config_2fa" || q.Name == "config_2fa_sms" }
 
 // waitForCode ends the command where nobody is there to type the code: exit status 4, the state is kept.
 func (s *signIn) waitForCode(q *remotes.Question) error {
@@ -350,7 +322,7 @@ func (a *app) jsonWanted(c *cli.Context) bool { return c.Bool("json") }
 func (s *signIn) converse(ctx context.Context, d *remotes.Draft, step func(context.Context) (bool, error)) (bool, error) {
 	if s.kind == remotes.KindICloud {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, signInTimeout)
+		ctx, cancel = context.WithTimeout(ctx, remotes.TalkTime)
 		defer cancel()
 		return step(ctx)
 	}
@@ -365,84 +337,33 @@ func (s *signIn) converse(ctx context.Context, d *remotes.Draft, step func(conte
 
 // showBrowserLink prints the address that rclone waits at for a person's consent, once there is one.
 func (s *signIn) showBrowserLink(ctx context.Context, quit <-chan struct{}) {
-	asked := rc.Calls.Get("config/oauthstatus")
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for asked != nil {
+	for {
 		select {
 		case <-tick.C:
 		case <-quit:
 			return
 		}
-		out, err := asked.Fn(ctx, rc.Params{})
-		if err != nil {
-			return
-		}
-		if link, _ := out["authUrl"].(string); link != "" {
+		if link := remotes.BrowserLink(ctx); link != "" {
 			s.a.note("go to %s in a browser on this machine and allow the access", link)
 			return
 		}
 	}
 }
 
-// wrongPassword tells whether Apple refused the Apple ID or its password.
-func wrongPassword(err error) bool {
-	return err != nil && (strings.Contains(err.Error(), "incorrect username or password") || strings.Contains(err.Error(), "sign in failed: 401"))
-}
-
-// wrongCode tells whether Apple refused a code, apart from asking to be left alone.
-func wrongCode(err error) bool {
-	text := err.Error()
-	return (strings.Contains(text, "validate2FACode failed") || strings.Contains(text, "validateSMSCode")) &&
-		strings.Contains(text, "HTTP error 4") && !strings.Contains(text, "HTTP error 429")
-}
-
 // explain says what went wrong. What a service answered is left out: it may repeat what was sent.
 func (s *signIn) explain(err error) error {
-	text := err.Error()
 	var h *hintError
-	switch {
-	case errors.As(err, &h), errors.Is(err, errInterrupted):
+	if errors.As(err, &h) || errors.Is(err, errInterrupted) {
 		return err
-	case wrongPassword(err):
-		return usageError("check both at account.apple.com; Apple takes no app-specific passwords here, and refuses everything while an account is locked (iforgot.apple.com)", "Apple refuses this Apple ID and password")
-	case s.kind == remotes.KindICloud && (strings.Contains(text, "429") || strings.Contains(text, "503")):
-		return failure("wait an hour before the next attempt: each one makes the wait longer", errors.New("Apple asks to be left alone for a while"))
-	case strings.Contains(text, "auth session state lost"):
-		return usageError(s.goOn("--restart")+" begins a new one", "the sign-in of %s can't be gone on with", s.name)
 	}
-	return failure("check the connection and the answers, then try again", fmt.Errorf("sign in to %s: %w", s.name, withoutBody(err)))
+	wrong := remotes.Explain(s.name, s.kind, err)
+	if wrong.Lost {
+		wrong.Hint = s.goOn("--restart") + " begins a new one"
+	}
+	return signInError(wrong)
 }
-
-// withoutBody shortens an error to what holds no secret: addresses lose their query, answers their body.
-func withoutBody(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		host := "the service"
-		if parsed, parseErr := url.Parse(u.URL); parseErr == nil {
-			host = parsed.Host
-		}
-		return &shortError{fmt.Sprintf("%s: %v", host, u.Err), err}
-	}
-	text, _, _ := strings.Cut(err.Error(), " returned body")
-	if before, after, found := strings.Cut(text, "sign in failed: "); found {
-		reason, _, _ := strings.Cut(after, ": ")
-		text = before + "sign in failed: " + reason
-	}
-	if before, _, found := strings.Cut(text, "Response: "); found { // oauth2 repeats the whole answer
-		text = strings.TrimSpace(before)
-	}
-	return &shortError{text, err}
-}
-
-// shortError is an error with a text of its own.
-type shortError struct {
-	text string
-	err  error
-}
-
-func (e *shortError) Error() string { return e.text }
-func (e *shortError) Unwrap() error { return e.err }
 
 // finish makes a remote of the draft.
 func (s *signIn) finish(ctx context.Context, d *remotes.Draft) error {
@@ -451,14 +372,7 @@ func (s *signIn) finish(ctx context.Context, d *remotes.Draft) error {
 			return err
 		}
 	}
-	values := d.Result(time.Now())
-	var err error
-	if s.again {
-		values["_auth_session"] = "" // left by rclone where a sign-in was broken off
-		err = s.conf.Merge(ctx, s.name, values)
-	} else {
-		err = s.conf.Add(ctx, s.name, values)
-	}
+	values, err := s.conf.Finish(ctx, d)
 	if errors.Is(err, remotes.ErrExists) || errors.Is(err, remotes.ErrNotFound) {
 		return usageError("`offload remotes list` shows what there is", "another process was faster: %w", err)
 	}
@@ -470,7 +384,6 @@ func (s *signIn) finish(ctx context.Context, d *remotes.Draft) error {
 			s.p.log.Warn("forget the state of a sign-in that is done", "remote", s.name, "error", err)
 		}
 	}
-	remotes.Forget(s.name)
 	woken, err := s.p.wake(ctx, s.name)
 	if err != nil {
 		return err
@@ -480,30 +393,12 @@ func (s *signIn) finish(ctx context.Context, d *remotes.Draft) error {
 
 // tryOut opens the remote that the draft would be: what doesn't answer isn't kept.
 func (s *signIn) tryOut(ctx context.Context, d *remotes.Draft) error {
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-	defer cancel()
-	f, err := d.Open(ctx)
-	if f != nil {
-		if shutdown := f.Features().Shutdown; shutdown != nil {
-			// Nothing was written, so nothing can be lost by a shutdown that fails.
-			defer func() { _ = shutdown(context.WithoutCancel(ctx)) }()
-		}
+	err := d.TryOut(ctx)
+	var wrong *remotes.SignInError
+	if errors.As(err, &wrong) && !s.again {
+		wrong.Hint += ", and --no-check keeps it all the same"
 	}
-	if err == nil {
-		_, err = f.List(ctx, "")
-	}
-	if err == nil {
-		return nil
-	}
-	hint := "check the answers; nothing was kept"
-	if !s.again {
-		hint += ", and --no-check keeps it all the same"
-	}
-	err = fmt.Errorf("%s doesn't answer as it should: %w", s.name, withoutBody(err))
-	if isNetwork(err) {
-		return failure(hint, err)
-	}
-	return usageError(hint, "%w", err)
+	return signInError(err)
 }
 
 // say reports the result.

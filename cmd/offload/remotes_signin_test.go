@@ -21,7 +21,27 @@ type played struct {
 	*home
 	world *cloudtest.World
 	acc   *cloudtest.Account
-	said  *strings.Builder // everything that was printed
+	said  *heard // everything that was printed
+}
+
+// heard gathers what is printed from any goroutine.
+type heard struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+// Write implements io.Writer.
+func (h *heard) Write(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.text.Write(p)
+}
+
+// String is everything so far.
+func (h *heard) String() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.text.String()
 }
 
 func newPlayed(t *testing.T) *played {
@@ -37,7 +57,7 @@ func newPlayed(t *testing.T) *played {
 			t.Error(err)
 		}
 	})
-	p := &played{home: newHome(t), world: w, acc: w.ICloud.Default(), said: &strings.Builder{}}
+	p := &played{home: newHome(t), world: w, acc: w.ICloud.Default(), said: &heard{}}
 	p.env["RCLONE_HTTP_PROXY"], p.env["RCLONE_CA_CERT"] = w.ProxyURL(), w.CAFile()
 	p.env["OFFLOAD_LOG_LEVEL"] = "debug" // the log must hold no secret either
 	return p
@@ -47,7 +67,7 @@ func newPlayed(t *testing.T) *played {
 func (p *played) run(t *testing.T, stdin string, args ...string) result {
 	t.Helper()
 	got := p.offload(t, stdin, args...)
-	p.said.WriteString(got.out + got.err)
+	io.WriteString(p.said, got.out+got.err)
 	return got
 }
 
@@ -93,7 +113,7 @@ func text(s string) func() string { return func() string { return s } }
 // converse runs a command line on a terminal with a person.
 func (p *played) converse(t *testing.T, answers []func() string, args ...string) result {
 	t.Helper()
-	var out, errOut bytes.Buffer
+	var out, errOut late
 	a := &app{in: &typist{answers: answers}, out: &out, err: &errOut, signals: make(chan os.Signal), terminal: true}
 	a.lookup = func(name string) (string, bool) {
 		if name == "SSH_CONNECTION" {
@@ -103,7 +123,7 @@ func (p *played) converse(t *testing.T, answers []func() string, args ...string)
 		return v, ok
 	}
 	code := a.run(context.Background(), args)
-	p.said.WriteString(out.String() + errOut.String())
+	io.WriteString(p.said, out.String()+errOut.String())
 	return result{code, out.String(), errOut.String()}
 }
 

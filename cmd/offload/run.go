@@ -11,11 +11,12 @@ import (
 
 	"offload/configs"
 	"offload/jobs"
+	"offload/jobs/orderform"
 )
 
 func (a *app) newRun() *cli.Command {
 	return &cli.Command{
-		Name: "run", Usage: "do one job in the foreground: bars, then a summary", ArgsUsage: "SRC DST",
+		Name: "run", Usage: "do one job in the foreground: bars, then a summary", ArgsUsage: "[SRC] [DST]",
 		Description: `Copies every file of SRC to DST and proves that it arrived. With --delete-source it then deletes what was
 proved, and only that. SRC and DST are remotes of rclone.conf with a path (icloud:Documents) or local folders.
 
@@ -25,7 +26,7 @@ stops at once. Neither loses anything.`,
 		UsageText: `offload run icloud: dropbox:Backup
 offload run icloud: dropbox:Backup --delete-source verified --min-age 30d
 offload run /home/anna/films nas:films --order largest --bwlimit 4M --json`,
-		Flags:  orderFlags(),
+		Flags:  withPlanFile("do what the plan in `FILE` says and nothing else, in place of SRC and DST"),
 		Action: func(c *cli.Context) error { return a.runRun(c) },
 	}
 }
@@ -44,11 +45,18 @@ func (a *app) runRun(c *cli.Context) error {
 	if err := p.checkStore(ctx); err != nil {
 		return err
 	}
+	sender, err := p.sender(ctx)
+	if err != nil {
+		return err
+	}
 	job, err := a.findOrEnqueue(ctx, p, order)
 	if err != nil {
 		return err
 	}
+	stopMessages := p.run(ctx, sender)
 	job, interrupted, err := a.work(ctx, p, job)
+	stopMessages()
+	p.tellLast(ctx, sender, job)
 	if err != nil {
 		return failure("run the same command again to go on; nothing is lost", fmt.Errorf("work on job %s: %w", job.ID, err))
 	}
@@ -80,8 +88,10 @@ func (a *app) findOrEnqueue(ctx context.Context, p *parts, order jobs.Order) (jo
 		return job, fmt.Errorf("look for an interrupted job: %w", err)
 	}
 	if !found {
-		if err := a.noteOthers(ctx, p, order); err != nil {
-			return job, err
+		if order.Kind == jobs.KindMove { // jobs of another kind are about different jobs, whatever their paths
+			if err := a.noteOthers(ctx, p, order); err != nil {
+				return job, err
+			}
 		}
 		return p.jobs.EnqueueForeground(ctx, order)
 	}
@@ -205,12 +215,4 @@ func resumeCommand(c *cli.Context) string {
 }
 
 // shellQuote writes a word so that a shell reads it back as it is.
-func shellQuote(s string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/:._-+=,@%", r)
-	}
-	if s != "" && !strings.ContainsFunc(s, func(r rune) bool { return !plain(r) }) {
-		return s
-	}
-	return "'" + strings.ReplaceAll(printable(s), "'", `'\''`) + "'"
-}
+func shellQuote(s string) string { return orderform.ShellQuote(s) }

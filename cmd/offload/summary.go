@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"offload/internal/human"
 	"offload/jobs"
 	"offload/quota"
 	"offload/transfer"
@@ -34,10 +35,15 @@ type tally struct {
 	kept    []*group // copied or there already, but not deleted though the job deletes
 	skipped []*group
 	trashed []*group // deleted, but not out of the source's trash though the job purges it
+	beside  []*group // brought back under a name of its own
+	back    backFrom // of a restore
 }
 
 func (t *tally) add(r jobs.FileRecord) error {
+	t.back.add(r)
 	switch {
+	case r.Code == transfer.CodeBeside:
+		t.beside = addTo(t.beside, r)
 	case r.Result == transfer.Failed:
 		t.failed = addTo(t.failed, r)
 	case r.Result == transfer.SetAside:
@@ -78,13 +84,20 @@ func (a *app) writeSummary(ctx context.Context, p *parts, job jobs.Job) error {
 	}
 	w := a.out
 	fmt.Fprintf(w, "Job %s: %s\n", job.ID, stateWords(job))
-	fmt.Fprintf(w, "%s -> %s\n\n", printable(job.Source), printable(job.Dest))
-	for _, words := range outageWords(job) {
+	fmt.Fprintf(w, "%s -> %s\n%s", printable(job.Source), printable(job.Dest), purpose(job))
+	if job.Kind != jobs.KindMove {
+		fmt.Fprintf(w, "a %s of job %s\n", job.Kind, job.Of)
+	}
+	fmt.Fprintln(w)
+	writeRules(w, job.Order)
+	for _, words := range troubleWords(job) {
 		writeWrapped(w, "", words)
 	}
-	writeCounts(w, job)
-	writeGroups(w, "Failed (still at the source):", t.failed)
-	writeGroups(w, "Set aside (never copied, never deleted):", t.aside)
+	writeCounts(w, job, t)
+	failed, aside := groupTitles(job)
+	writeGroups(w, failed, t.failed)
+	writeGroups(w, aside, t.aside)
+	writeGroups(w, "Brought back beside another file:", t.beside)
 	writeGroups(w, "Kept at the source though they are at the destination:", t.kept)
 	writeGroups(w, "Deleted, but still in the source's trash:", t.trashed)
 	writeGroups(w, "Left as they are:", t.skipped)
@@ -105,7 +118,7 @@ func (a *app) writeSummary(ctx context.Context, p *parts, job jobs.Job) error {
 	return nil
 }
 
-func writeCounts(w io.Writer, job jobs.Job) {
+func writeCounts(w io.Writer, job jobs.Job, t *tally) {
 	f, b, g := job.Files, job.Bytes, job.Grades
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(w, "  %-10s %s\n", name, fmt.Sprintf(format, args...))
@@ -115,8 +128,16 @@ func writeCounts(w io.Writer, job jobs.Job) {
 	if job.Started != nil && job.Finished != nil {
 		took = " in " + span(job.Finished.Sub(*job.Started))
 	}
-	line("copied", "%s, %s%s", count(f.Copied, "file"), size(b.Copied), took)
-	if f.Skipped > 0 {
+	switch {
+	case job.Scrub != nil:
+		writeScrub(w, job)
+	case job.Kind == jobs.KindRestore:
+		writeBack(w, job, t.back, took)
+		g.C = max(0, g.C-t.back.known)
+	default:
+		line("copied", "%s, %s%s", count(f.Copied, "file"), size(b.Copied), took)
+	}
+	if f.Skipped > 0 && job.Kind == jobs.KindMove {
 		line("skipped", "%s already there or left as they are", count(f.Skipped, "file"))
 	}
 	for _, grade := range []struct {
@@ -135,6 +156,14 @@ func writeCounts(w io.Writer, job jobs.Job) {
 	if job.DeleteSource != transfer.DeleteNever {
 		line("deleted", "%s, %s at the source", count(f.Deleted, "file"), size(b.Deleted))
 	}
+	if words := holdWords(job); words != "" {
+		var text strings.Builder
+		writeWrapped(&text, strings.Repeat(" ", 13), words)
+		line("hold", "%s", strings.TrimSpace(text.String()))
+	}
+	if job.HoldCalledOff {
+		line("hold", "its deletions were called off")
+	}
 	if f.Purged > 0 {
 		line("purged", "%s, %s from the source's trash", count(f.Purged, "file"), size(b.Purged))
 	}
@@ -144,7 +173,7 @@ func writeCounts(w io.Writer, job jobs.Job) {
 	if f.Excluded > 0 {
 		line("excluded", "%s by the filters", count(f.Excluded, "file"))
 	}
-	if f.Failed > 0 {
+	if f.Failed > 0 && job.Scrub == nil {
 		line("failed", "%s", count(f.Failed, "file"))
 	}
 	if b.Wasted > 0 {
@@ -254,10 +283,14 @@ func nextStep(job jobs.Job, t *tally, forecast *quota.Forecast, goesOn string) s
 		return fmt.Sprintf("`offload remotes reconnect %s` signs in again; the job goes on then, or with the same command again", job.SignInRemote())
 	case job.State == jobs.Waiting && job.Reason == jobs.ReasonSpace:
 		return fmt.Sprintf("make room at %s, then run the same command again", printable(job.Dest))
+	case job.State == jobs.Waiting && job.Reason == jobs.ReasonHold:
+		return fmt.Sprintf("`offload jobs hold keep %s` calls the deletions off, `offload jobs hold release %s` doesn't wait for the time; %s", job.ID, job.ID, goesOn)
 	case job.State == jobs.Waiting:
 		return "mend what it waits for, then run the same command again"
 	case job.State == jobs.Paused:
 		return "`offload jobs resume " + job.ID + "`, or the same command again"
+	case job.Scrub != nil && len(t.failed) > 0:
+		return scrubStep(job)
 	case len(t.failed) > 0:
 		return "`offload jobs retry " + job.ID + "` does the failed files again; `offload jobs files " + job.ID + " --outcome failed` lists them"
 	case len(t.trashed) > 0:
@@ -292,11 +325,14 @@ func stateWords(job jobs.Job) string {
 	return words
 }
 
-// outageWords says which remotes don't answer, one sentence each.
-func outageWords(job jobs.Job) []string {
+// troubleWords says which remotes don't answer and whether files are tried again, one sentence each.
+func troubleWords(job jobs.Job) []string {
 	var all []string
 	for _, o := range job.Outages {
 		all = append(all, fmt.Sprintf("%s hasn't answered since %s (%s); trying again", printable(o.Remote), moment(o.Since), printable(o.Why)))
+	}
+	if r := job.Retrying; r != nil {
+		all = append(all, human.TriedAgain(r.Files, r.Path, r.Attempt, r.Of, r.Why))
 	}
 	return all
 }

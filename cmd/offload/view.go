@@ -30,28 +30,16 @@ func (a *app) newView(deletes bool) view {
 // done counts the files that nothing more will become of, but for their deletion.
 func done(f jobs.Files) int64 { return f.Copied + f.Skipped + f.SetAside + f.Failed }
 
-// toMove estimates the bytes that the job moves in all. What is skipped isn't moved, and of the skipped files only the
-// number is known: they are taken to be of average size.
-func toMove(p jobs.Progress) int64 {
-	f, b := p.Job.Files, p.Job.Bytes
-	if f.Found == 0 {
-		return 0
-	}
-	left := float64(b.Found) * float64(f.Found-f.Skipped-f.SetAside) / float64(f.Found)
-	return max(int64(left), b.Copied+p.Moving)
-}
-
 // eta is the time that the rest takes at the present rate, "" where that can't be told.
 func eta(p jobs.Progress) string {
-	rest := toMove(p) - p.Job.Bytes.Copied - p.Moving
-	if p.Rate < 1 || rest <= 0 || !p.Job.ScanComplete || p.Job.State != jobs.Transferring {
+	left, known := p.Left()
+	switch {
+	case !known:
 		return ""
-	}
-	seconds := float64(rest) / p.Rate
-	if seconds > 30*24*3600 {
+	case left >= 30*24*time.Hour:
 		return "more than a month left"
 	}
-	return span(time.Duration(seconds*float64(time.Second))) + " left"
+	return span(left) + " left"
 }
 
 // progressLine sums up a job in one line: files, bytes, rate, time left, and what is being copied.
@@ -79,7 +67,7 @@ func progressLine(p jobs.Progress, width int) string {
 	default:
 		parts = append(parts, stateWords(p.Job))
 	}
-	parts = append(parts, outageWords(p.Job)...)
+	parts = append(parts, troubleWords(p.Job)...)
 	if f.Purged > 0 && p.Job.State == jobs.Finishing {
 		parts = append(parts, fmt.Sprintf("%d of %d purged from the trash", f.Purged, f.Deleted))
 	}
@@ -166,7 +154,7 @@ func (b *bars) show(p jobs.Progress) {
 		bar.SetCurrent(min(current, total))
 	}
 	toProve := f.Found - f.SetAside - f.Failed
-	set(b.copied, p.Job.Bytes.Copied+p.Moving, toMove(p))
+	set(b.copied, p.Job.Bytes.Copied+p.Moving, p.ToMove())
 	set(b.proved, g.A+g.B+g.C, toProve)
 	if b.deleted != nil {
 		set(b.deleted, f.Deleted, toProve)

@@ -39,10 +39,11 @@ warns where nothing is persisted.
 func (a *app) newUp() *cli.Command {
 	return &cli.Command{
 		Name: "up", Usage: "run everything that one machine needs in one process, on the embedded store",
-		Description: `Runs a worker. Other commands of the same user (enqueue, jobs, quota) work beside it on the same data folder.
+		Description: `Runs a worker, the schedules and the dashboard (http://127.0.0.1:7317 unless --listen or the settings say otherwise). Other commands of
+the same user (enqueue, jobs, quota) work beside it on the same data folder.
 ` + stopText,
-		UsageText: "offload up",
-		Flags:     workerFlags(),
+		UsageText: "offload up\noffload up --listen 127.0.0.1:8080\noffload up --listen off",
+		Flags:     append(workerFlags(), listenFlag()),
 		Action: func(c *cli.Context) error {
 			return a.runWorker(c)
 		},
@@ -70,6 +71,11 @@ func (a *app) runWorker(c *cli.Context) error {
 		return usageError("use `offload worker`, or leave out --redis and OFFLOAD_REDIS", "up runs on the embedded store, but the settings name %s", configs.MaskURL(cfg.Redis))
 	}
 	ctx := c.Context
+	s, err := siteBeside(c, &cfg, log)
+	if err != nil {
+		return err
+	}
+	defer s.close()
 	if cfg.Redis != "" {
 		store.LogRedis(log.With("from", "redis"))
 		store.Await(ctx, cfg.Redis, redisWait, log)
@@ -82,6 +88,11 @@ func (a *app) runWorker(c *cli.Context) error {
 	if err := p.checkStore(ctx); err != nil {
 		return err
 	}
+	stopMessages, err := p.startMessages(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopMessages()
 	signals, err := a.takeSignals(ctx)
 	if err != nil {
 		return err
@@ -90,7 +101,13 @@ func (a *app) runWorker(c *cli.Context) error {
 	defer stopSoft()
 	hard, stopHard := context.WithCancel(ctx)
 	defer stopHard()
+	defer p.startSchedules(soft)()
 	log.Info("worker starts", "batches", cfg.Worker.Batches, "transfers", cfg.Worker.Transfers, "store", storeName(cfg))
+	stopSite, err := a.serveBeside(ctx, s, p)
+	if err != nil {
+		return err
+	}
+	defer stopSite()
 	ended := make(chan error, 1)
 	go func() {
 		ended <- p.jobs.RunWorker(soft, hard, jobs.WorkerOptions{

@@ -15,6 +15,7 @@ import (
 
 	"offload/configs"
 	"offload/jobs"
+	"offload/quota/quotaform"
 	"offload/transfer"
 )
 
@@ -229,12 +230,6 @@ func (a *app) afterDrain(c *cli.Context, p *parts, ids []string) error {
 	}
 }
 
-// transfersDefault takes away what a command set; transfersNone is no limit.
-const (
-	transfersDefault = "default"
-	transfersNone    = "none"
-)
-
 func (a *app) runWorkersSet(c *cli.Context) error {
 	if err := notTogether(c, "remote", "account"); err != nil {
 		return err
@@ -245,13 +240,9 @@ func (a *app) runWorkersSet(c *cli.Context) error {
 	if !c.IsSet("transfers") {
 		return usageError("add --transfers N", "there is nothing to set")
 	}
-	text := c.String("transfers")
-	files := int64(0)
-	if text != transfersDefault && text != transfersNone {
-		var err error
-		if files, err = configs.ParseCount(text, 1, jobs.MaxFiles); err != nil {
-			return usageError("write a number of files such as 8, none or default", "--transfers: %w", err)
-		}
+	files, reset, err := quotaform.Files(c.String("transfers"), jobs.MaxFiles)
+	if err != nil {
+		return wrongFlag(err)
 	}
 	remote, err := remoteFlag(c)
 	if err != nil {
@@ -270,7 +261,7 @@ func (a *app) runWorkersSet(c *cli.Context) error {
 		return err
 	}
 	defer set.close()
-	if remote != "" && text != transfersDefault { // what was set for a remote that was removed can still be taken away
+	if remote != "" && !reset { // what was set for a remote that was removed can still be taken away
 		if err := checkRemoteKnown(remote); err != nil {
 			return err
 		}
@@ -278,10 +269,10 @@ func (a *app) runWorkersSet(c *cli.Context) error {
 	if err := set.needStore(c.Context); err != nil {
 		return err
 	}
-	if text == transfersDefault {
+	if reset {
 		err = set.p.jobs.ResetFileLimit(c.Context, subject)
 	} else {
-		err = set.p.jobs.SetFileLimit(c.Context, subject, int(files))
+		err = set.p.jobs.SetFileLimit(c.Context, subject, files)
 	}
 	if err != nil {
 		return err
