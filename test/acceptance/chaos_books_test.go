@@ -39,6 +39,7 @@ type books struct {
 	begun  map[*holding]int    // downloads
 	again  int                 // downloads of files that had been begun before
 	large  int                 // of them those of more than a MiB
+	twice  int                 // of them those whose bytes Dropbox held already
 	weight int64               // bytes of those files
 }
 
@@ -59,6 +60,9 @@ func (b *books) download(r *http.Request) {
 	}
 	if b.begun[h]++; b.begun[h] > 1 {
 		b.again++
+		if b.c.dropbox.Hash("/Backup/"+h.path) == h.hash {
+			b.twice++
+		}
 		b.weight += h.size
 		if h.size > 1<<20 {
 			b.large++
@@ -101,7 +105,7 @@ func (b *books) deletion(r *http.Request) {
 func (b *books) soFar() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return fmt.Sprintf("%d deleted, %d downloads begun again (%d of large files, %d MB)", b.asked, b.again, b.large, b.weight/1e6)
+	return fmt.Sprintf("%d deleted, %d downloads begun again (%d of large files, %d of files at Dropbox, %d MB)", b.asked, b.again, b.large, b.twice, b.weight/1e6)
 }
 
 // put stores a file whose bytes are a function of size and number, and notes it.
@@ -250,7 +254,7 @@ func (b *books) stray() (stray []string, probes int) {
 	}
 	b.c.dropbox.Walk(func(f cloudtest.DropboxFile) {
 		switch {
-		case f.Folder || known[f.Path]:
+		case f.Folder || known[f.Path] || isManifest(f.Path):
 		case strings.Contains(f.Path, ".offload-probe-"):
 			probes++
 		default:

@@ -62,7 +62,7 @@ func (c *chaos) mayServe() float64 {
 	if c.length >= fullChaos {
 		return mostWasted
 	}
-	return 1.5
+	return 1.3
 }
 
 // telling are things that the workers' logs are searched for, besides those that may not be in them at all.
@@ -108,9 +108,13 @@ func lasting() []*regexp.Regexp {
 		regexp.MustCompile(`^\{offload:workers\}:(info|drain)$`),
 		regexp.MustCompile(`^offload:\{q:[^}]*\}:`),
 		regexp.MustCompile(`^offload:fleet:`),
+		regexp.MustCompile(`^offload:\{totals\}:`),      // what all processes have done
 		regexp.MustCompile(`^offload:\{fair:[a-z]+\}:`), // whose turn it was; a job leaves with the next turn that comes to nothing
+		regexp.MustCompile(`^offload:manifests($|:)`),
+		regexp.MustCompile(`^offload:\{[0-9A-Z]{26}\}:(manifest$|ml:|mn:)`), // what `offload where` and `restore` go by
+		regexp.MustCompile(`^\{offload:schedules\}:lead$`),
 		regexp.MustCompile(`^asynq:(queues|servers|workers|cancel)($|:\{)`),
-		regexp.MustCompile(`^asynq:\{[a-z]+\}:(processed|failed)`),
+		regexp.MustCompile(`^asynq:\{[a-z]+(-v[0-9]+)?\}:(processed|failed)`),
 	}
 }
 

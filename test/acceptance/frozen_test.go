@@ -99,7 +99,7 @@ func TestAFrozenWorkerComesBackAndHarmsNothing(t *testing.T) {
 		t.Errorf("it asked for %d deletions after it came back", deleted)
 	}
 	t.Logf("it ended %d uploads that were under way", committed)
-	if n := c.dropbox.Len(); n != 125 {
+	if n := c.arrived(); n != 125 {
 		t.Errorf("%d files lie at Dropbox, want 125", n)
 	}
 	if after := c.show(id); !reflect.DeepEqual(after, before) {

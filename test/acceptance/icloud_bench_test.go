@@ -116,7 +116,7 @@ func (race cloudRace) time(b *testing.B, c *clouds, name string, cmd *exec.Cmd) 
 	if left := c.account.Files(); left > 0 {
 		b.Fatalf("%s left %d files at iCloud\n%s", name, left, out)
 	}
-	if came := c.dropbox.Len(); came != race.files {
+	if came := c.arrived(); came != race.files {
 		b.Fatalf("%s brought %d files of %d to Dropbox", name, came, race.files)
 	}
 	cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()

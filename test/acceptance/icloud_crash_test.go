@@ -139,6 +139,8 @@ func steps() []step {
 		{"before purge", 1, "verified", "delete"},
 		{"purged", 1, "verified", "delete"},
 		{"purge recorded", 1, "verified", "delete"},
+		{"manifest stored", 1, "verified", "delete"},
+		{"manifest put", 1, "verified", "delete"},
 		{"concluding", 1, "verified", "delete"},
 	}
 }
@@ -173,7 +175,7 @@ func TestKilledAtEachStepNothingIsLost(t *testing.T) {
 			if n := len(s.atDropbox()); st.after != "" && n != files {
 				t.Errorf("%d files at Dropbox when it was killed, want all %d", n, files)
 			}
-			if n := len(c.account.Purged()); n > 0 && !slices.Contains([]string{"purged", "purge recorded", "concluding"}, st.at) {
+			if n := len(c.account.Purged()); n > 0 && !slices.Contains([]string{"purged", "purge recorded", "manifest stored", "manifest put", "concluding"}, st.at) {
 				t.Errorf("%d files were purged before it came to the purge", n)
 			}
 
@@ -187,13 +189,35 @@ func TestKilledAtEachStepNothingIsLost(t *testing.T) {
 					t.Errorf("%q was uploaded %d times to the end, want once: what was committed is known again", path, n)
 				}
 			}
-			if n := c.dropbox.Len(); n != files {
+			if n := c.arrived(); n != files {
 				t.Errorf("%d files lie at Dropbox, want %d", n, files)
 			}
-			if n := c.dropbox.SessionsStarted(); st.after != "" && n != files {
-				t.Errorf("%d uploads were begun, want %d: all was copied when it was killed", n, files)
+			if n := c.dropbox.SessionsStarted(); st.after != "" && n != files+1 {
+				t.Errorf("%d uploads were begun, want %d and the manifest: all was copied when it was killed", n, files)
 			}
+			c.oneManifest(t, "/Backup/Documents", files)
 		})
+	}
+}
+
+// oneManifest demands that a destination at Dropbox holds one manifest, of so many files, and that it is whole.
+func (c *clouds) oneManifest(t testing.TB, dir string, files int) {
+	t.Helper()
+	var all []string
+	c.dropbox.Walk(func(f cloudtest.DropboxFile) {
+		if !f.Folder && isManifest(f.Path) {
+			all = append(all, f.Path)
+		}
+	})
+	if len(all) != 1 || !strings.HasPrefix(all[0], dir+"/.offload/") {
+		t.Errorf("the manifests are %q", all)
+	}
+	verdicts := decode[[]struct {
+		Whole          bool
+		Files, Deleted int
+	}](t, c.run(0, "manifest", "verify", "dropbox:"+strings.TrimPrefix(dir, "/"), "--json"))
+	if len(verdicts) != 1 || !verdicts[0].Whole || verdicts[0].Files != files || verdicts[0].Deleted != files {
+		t.Errorf("verified: %+v", verdicts)
 	}
 }
 

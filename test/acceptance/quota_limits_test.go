@@ -58,7 +58,7 @@ func TestARemotesCallsAreNeverMoreThanItsLimit(t *testing.T) {
 
 	calls, all := c.uploadCalls(), seen()
 	used, reserved, err := openLedger(t, c.redis).counts("remote/dropbox/calls")
-	t.Logf("%d upload calls of %d, %d booked, %d reserved, at most %d; %d files moved", calls, allowed, used, reserved, all.most, c.dropbox.Len())
+	t.Logf("%d upload calls of %d, %d booked, %d reserved, at most %d; %d files moved", calls, allowed, used, reserved, all.most, c.arrived())
 	if err != nil || all.err != nil {
 		t.Fatal(err, all.err)
 	}

@@ -26,7 +26,7 @@ func BenchmarkKilledAt90Percent(b *testing.B) {
 			begun := time.Now()
 			c.run(0, order...)
 			took[i] = time.Since(begun)
-			if c.dropbox.Len() != 1 {
+			if c.arrived() != 1 {
 				b.Fatal("the file isn't at Dropbox")
 			}
 			if killed {

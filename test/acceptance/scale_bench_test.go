@@ -19,7 +19,7 @@ import (
 // the four workers' time was spent with work in hand.
 func BenchmarkFourWorkers(b *testing.B) {
 	for _, f := range []fleetRace{
-		{name: "2000x10kB-200ms", files: 2000, folders: 50, size: func(int) int { return 10_000 }, latency: evenly(200 * time.Millisecond),
+		{name: "4000x10kB-200ms", files: 4000, folders: 100, size: func(int) int { return 10_000 }, latency: evenly(200 * time.Millisecond),
 			settings: []string{"--batches", "4", "--transfers", "8"}},
 		{name: "300x1kB-8MB-100ms", files: 300, folders: 12, size: uneven, latency: evenly(100 * time.Millisecond), bandwidth: 4 << 20,
 			settings: []string{"--batches", "4", "--transfers", "4"}},

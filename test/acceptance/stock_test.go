@@ -121,11 +121,24 @@ func (s *stock) all() []*piece {
 	return l
 }
 
+// isManifest tells whether a path at a destination is a job's own record.
+func isManifest(path string) bool { return strings.Contains(path, "/.offload/") }
+
+// arrived counts the files at Dropbox, without the jobs' own.
+func (c *clouds) arrived() (n int) {
+	c.dropbox.Walk(func(f cloudtest.DropboxFile) {
+		if !f.Folder && !isManifest(f.Path) {
+			n++
+		}
+	})
+	return n
+}
+
 // atDropbox returns the paths of files below /Backup by the sum of what is stored in them.
 func (s *stock) atDropbox() map[[sha256.Size]byte][]string {
 	found := map[[sha256.Size]byte][]string{}
 	s.c.dropbox.Walk(func(f cloudtest.DropboxFile) {
-		if f.Folder || !strings.HasPrefix(f.Path, "/Backup/") {
+		if f.Folder || !strings.HasPrefix(f.Path, "/Backup/") || isManifest(f.Path) {
 			return
 		}
 		b, ok := s.c.dropbox.Get(f.Path)

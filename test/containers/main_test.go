@@ -3,7 +3,7 @@
 // process is left. There is no registry: stand-ins for the base images are made of what is installed here (standin_test.go),
 // and the clouds are played in this process (internal/cloudtest).
 //
-// OFFLOAD_CONTAINERS=1 runs it (`make containers`). Where Docker can't run the test is skipped
+// OFFLOAD_CONTAINERS=1 runs it (`make containers`, which `make test` does, too). Where Docker can't run the test is skipped
 // by name with the reason; OFFLOAD_NEED_DOCKER=1 makes that a failure. OFFLOAD_DOCKER_ROOT names a folder for what the
 // daemon keeps, so that the next run compiles less; without it nothing is kept.
 package containers

@@ -61,28 +61,29 @@ func TestPoolInContainers(t *testing.T) {
 
 func (p *project) missingSecretIsTold(t *testing.T) {
 	_, msg, status := p.tryCompose("up", "--detach", "--no-build")
-	if status == 0 || !strings.Contains(msg, "secrets/config_pass") {
-		t.Errorf("without the secret: status %d, %s", status, msg)
+	if status == 0 || !strings.Contains(msg, "secrets/") {
+		t.Errorf("without the secrets: status %d, %s", status, msg)
 	}
 	p.compose("down", "--volumes")
 }
 
-// comesUp makes the secret as docker-compose.yml says, and starts everything.
+// comesUp makes the secrets as docker-compose.yml says, and starts everything.
 func (p *project) comesUp(t *testing.T) {
-	make := exec.CommandContext(t.Context(), "make", "--no-print-directory", "-f", filepath.Join(root(t), "Makefile"), "secrets/config_pass")
+	make := exec.CommandContext(t.Context(), "make", "--no-print-directory", "-f", filepath.Join(root(t), "Makefile"), "secrets/config_pass", "secrets/dashboard_token")
 	make.Dir = p.dir
 	if out, err := make.CombinedOutput(); err != nil {
-		t.Fatalf("make the secret: %v\n%s", err, out)
+		t.Fatalf("make the secrets: %v\n%s", err, out)
 	}
-	for name, want := range map[string]os.FileMode{"secrets": os.ModeDir | 0o700, "secrets/config_pass": 0o644} {
+	for name, want := range map[string]os.FileMode{"secrets": os.ModeDir | 0o700, "secrets/config_pass": 0o644, "secrets/dashboard_token": 0o644} {
 		if info, err := os.Stat(filepath.Join(p.dir, name)); err != nil || info.Mode() != want {
 			t.Fatalf("%s: %v, %v", name, info, err)
 		}
 	}
 	p.compose("up", "--detach", "--no-build", "--wait")
-	for _, service := range []string{"redis", "worker"} {
+	for _, service := range []string{"redis", "worker", "dashboard"} {
 		p.isShutOff(t, p.containers(service)[0])
 	}
+	p.dashboardAnswers(t)
 	settings := strings.Fields(p.redis("config", "get", "append*", "maxmemory-policy", "save"))
 	for _, want := range [][]string{{"appendonly", "yes"}, {"appendfsync", "everysec"}, {"maxmemory-policy", "noeviction"}} {
 		if i := slices.Index(settings, want[0]); i < 0 || settings[i+1] != want[1] {
@@ -94,12 +95,26 @@ func (p *project) comesUp(t *testing.T) {
 	if out := p.compose("run", "--rm", "-T", "worker", "offload", "remotes", "list"); !strings.Contains(out, "icloud") || !strings.Contains(out, "dropbox") {
 		t.Errorf("remotes: %s", out)
 	}
-	secret, err := os.ReadFile(filepath.Join(p.dir, "secrets", "config_pass"))
-	if err != nil {
-		t.Fatal(err)
+	seen := p.d.docker(slices.Concat([]string{"inspect"}, p.containers("worker"), p.containers("dashboard"), []string{image})...) + p.logs()
+	for _, name := range []string{"config_pass", "dashboard_token"} {
+		secret, err := os.ReadFile(filepath.Join(p.dir, "secrets", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(seen, strings.TrimSpace(string(secret))) {
+			t.Errorf("the secret %s is seen from outside of the file", name)
+		}
 	}
-	if all := p.d.docker(append([]string{"inspect"}, append(p.containers("worker"), image)...)...) + p.logs(); strings.Contains(all, strings.TrimSpace(string(secret))) {
-		t.Error("the secret is seen from outside of the file")
+}
+
+// dashboardAnswers asks the dashboard within its container whether it is alive.
+func (p *project) dashboardAnswers(t *testing.T) {
+	t.Helper()
+	if out := p.compose("exec", "-T", "dashboard", "offload", "health", "--dashboard"); !strings.Contains(out, "is alive") {
+		t.Errorf("the dashboard says of itself %q", out)
+	}
+	if out, msg, status := p.tryCompose("exec", "-T", "worker", "offload", "health", "--dashboard"); status == 0 {
+		t.Errorf("there is a dashboard in a worker's container: %s%s", out, msg)
 	}
 }
 
@@ -118,7 +133,9 @@ func (p *project) isShutOff(t *testing.T, id string) {
 			Memory, NanoCpus           int64
 			PidsLimit                  int64
 			RestartPolicy              struct{ Name string }
-			PortBindings               map[string]any
+			PortBindings               map[string][]struct {
+				HostIP string `json:"HostIp"`
+			}
 		}
 		NetworkSettings struct{ Ports map[string][]any }
 	}
@@ -134,6 +151,12 @@ func (p *project) isShutOff(t *testing.T, id string) {
 	}
 	if h.Memory == 0 || h.NanoCpus == 0 || h.PidsLimit == 0 || h.RestartPolicy.Name != "unless-stopped" {
 		t.Errorf("%s has no limits: %+v", c[0].Name, h)
+	}
+	if strings.Contains(c[0].Name, "-dashboard-") { // the one that is published, to this machine only
+		if at := h.PortBindings["7317/tcp"]; len(h.PortBindings) != 1 || len(at) != 1 || at[0].HostIP != "127.0.0.1" {
+			t.Errorf("%s publishes %v", c[0].Name, h.PortBindings)
+		}
+		return
 	}
 	for port, outside := range c[0].NetworkSettings.Ports {
 		if len(outside) > 0 {
@@ -256,7 +279,7 @@ func (p *project) goesDownAndComesBack(t *testing.T) {
 	began := time.Now()
 	p.compose("stop")
 	took := time.Since(began)
-	for _, c := range slices.Concat(p.containers("worker"), p.containers("redis")) {
+	for _, c := range slices.Concat(p.containers("worker"), p.containers("redis"), p.containers("dashboard")) {
 		if got := p.d.docker("inspect", "--format", "{{.State.ExitCode}} {{.State.OOMKilled}}", c); got != "0 false" {
 			t.Errorf("%s ended with status and out of memory %s: it was killed", c[:12], got)
 		}

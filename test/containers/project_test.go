@@ -162,7 +162,7 @@ func (p *project) moved(folder string) {
 	arrived := map[string]string{}
 	var paths []string
 	p.play.Dropbox.Walk(func(f cloudtest.DropboxFile) {
-		if !f.Folder {
+		if !f.Folder && !strings.Contains(f.Path, "/.offload/") { // the jobs' own
 			paths = append(paths, f.Path)
 		}
 	})
