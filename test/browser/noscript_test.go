@@ -47,5 +47,6 @@ func TestWithoutScripts(t *testing.T) {
 	tb.open("/jobs", http.StatusOK)
 	tb.fill("Search", "films")
 	tb.click("Show")
+	tb.until("what was searched for", `location.search.includes("films")`)
 	tb.see("Canceled", "icloud:Films")
 }

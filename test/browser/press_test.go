@@ -187,8 +187,8 @@ func (h *house) narrow(tb *tab) {
 			tb.fill(by.field, by.value)
 		}
 		tb.click("Show")
-		tb.see(by.shows)
 		tb.until("the list to be narrowed", `location.search.includes("=`+strings.ToLower(by.value)+`")`)
+		tb.see(by.shows)
 		tb.lacks(by.hides)
 	}
 	tb.open("/jobs?remote=icloud:", http.StatusOK)

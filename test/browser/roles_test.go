@@ -73,7 +73,7 @@ func TestRoles(t *testing.T) {
 	}
 
 	tb.click("Sign out")
-	tb.see("Sign in")
+	tb.until("the person to be signed out", `location.pathname === "/login"`)
 	tb.open("/jobs", http.StatusOK)
 	tb.until("the sign-in", `location.pathname === "/login"`)
 	tb.enter("anna", annasPassword)

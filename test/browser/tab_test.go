@@ -35,7 +35,7 @@ type tab struct {
 	mu         sync.Mutex
 	complaints []string
 	forgiven   []*regexp.Regexp
-	before     string
+	loading    bool // it is on its way to another page
 }
 
 // openTab opens a window on a dashboard. proxy is the way to other hosts, "" for none.
@@ -105,12 +105,30 @@ func (tb *tab) hear(ev any) {
 		if !e.Canceled {
 			tb.complain("request: %s: %s %s", e.Type, e.ErrorText, e.BlockedReason)
 		}
+	case *page.EventFrameRequestedNavigation, *page.EventFrameStartedLoading:
+		tb.leads(true)
+	case *page.EventFrameStoppedLoading:
+		tb.leads(false)
 	case *page.EventJavascriptDialogOpening:
 		tb.complain("dialog: %s: %s", e.Type, e.Message)
 		tb.later.Go(func() { // it holds up everything else; the window may be closed by now
 			_, _ = chromedp.Call(tb.ctx, page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: true})
 		})
 	}
+}
+
+func (tb *tab) leads(elsewhere bool) {
+	tb.mu.Lock()
+	defer tb.mu.Unlock()
+	tb.loading = elsewhere
+}
+
+// rests tells whether the window isn't on its way to another page. Between the click on a button and the page it leads to, what the
+// old page shows proves nothing, and what is clicked on there is lost.
+func (tb *tab) rests() bool {
+	tb.mu.Lock()
+	defer tb.mu.Unlock()
+	return !tb.loading
 }
 
 func (tb *tab) complain(format string, args ...any) {
@@ -177,7 +195,6 @@ func (tb *tab) withoutScripts() {
 // open goes to a page of the dashboard and demands the status of its answer.
 func (tb *tab) open(path string, status int) {
 	tb.t.Helper()
-	tb.before = ""
 	if status >= 400 {
 		tb.forgive(fmt.Sprintf(`^log: network: error: .*status of %d`, status))
 	}
@@ -229,28 +246,17 @@ func (tb *tab) see(texts ...string) {
 	tb.t.Helper()
 	var last string
 	lacking := texts
-	if tb.before != "" {
-		fresh := false
-		for _, s := range texts {
-			if !strings.Contains(strings.ToLower(tb.before), strings.ToLower(s)) {
-				fresh = true
-			}
-		}
-		if !fresh {
-			tb.t.Errorf("VACUOUS see(%q)", texts)
-		}
-		tb.before = ""
-	}
 	eventually(tb.t, patience, func() string { return fmt.Sprintf("the page to show %q; it shows: %.1500s", lacking, last) }, func() bool {
 		last = tb.text()
 		lacking = slices.DeleteFunc(slices.Clone(texts), func(s string) bool { return strings.Contains(strings.ToLower(last), strings.ToLower(s)) })
-		return len(lacking) == 0
+		return len(lacking) == 0 && tb.rests()
 	})
 }
 
 // lacks demands that the page doesn't show any of the texts.
 func (tb *tab) lacks(texts ...string) {
 	tb.t.Helper()
+	eventually(tb.t, patience, func() string { return "the page to be there" }, tb.rests)
 	shown := strings.ToLower(tb.text())
 	for _, s := range texts {
 		if strings.Contains(shown, strings.ToLower(s)) {
@@ -261,11 +267,10 @@ func (tb *tab) lacks(texts ...string) {
 
 // until waits until an expression in the page is true.
 func (tb *tab) until(what, expr string) {
-	tb.before = ""
 	tb.t.Helper()
 	eventually(tb.t, patience, func() string { return what }, func() bool {
 		is, ok := ask[bool](tb, "(() => { try { return Boolean("+expr+") } catch { return false } })()") // of a page that isn't whole yet
-		return ok && is
+		return ok && is && tb.rests()
 	})
 }
 
@@ -316,7 +321,7 @@ func (tb *tab) find(kind, words string) place {
 	eventually(tb.t, patience, func() string { return fmt.Sprintf("a %s %q to use (%+v)", kind, words, p) }, func() bool {
 		got, ok := ask[*place](tb, expr)
 		p, last = got, p
-		return ok && p != nil && p.Covered == "" && !p.Off && last != nil && *last == *p // it has come to rest
+		return ok && p != nil && p.Covered == "" && !p.Off && last != nil && *last == *p && tb.rests() // it has come to rest
 	})
 	return *p
 }
@@ -331,7 +336,6 @@ func (tb *tab) has(kind, words string) bool {
 func (tb *tab) click(words string) {
 	tb.t.Helper()
 	p := tb.find("button", words)
-	tb.before = tb.text()
 	tb.act(fmt.Sprintf("click %q", words), chromedp.MouseClickXY(p.X, p.Y))
 }
 
@@ -385,4 +389,5 @@ func (tb *tab) act(what string, steps ...chromedp.Action[chromedp.Void]) {
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		tb.t.Fatalf("%s: %v", what, err)
 	}
+	ask[int](tb, "0") // a form is sent by a task of its own; the answer to what is asked after it finds hear knowing of it
 }
