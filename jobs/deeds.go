@@ -94,6 +94,6 @@ func (s *Service) AuditLog(ctx context.Context, cursor string, limit int) ([]Dee
 
 // badCursor refuses a cursor that no page gave.
 func badCursor(cursor string) error {
-	return &OrderError{Field: "cursor", Value: fmt.Sprintf("%.60q", cursor), Err: errors.New("no page gave this one"),
+	return &OrderError{Field: "cursor", Value: fmt.Sprintf("%.60s", cursor), Err: errors.New("no page gave this one"),
 		Hint: "leave it out to begin with the first page"}
 }

@@ -35,6 +35,17 @@ func signInText(path string) string {
 	return what + "sign in again, then resume the job"
 }
 
+// Title is what people call the job: its label, or else what it does where.
+func (j Job) Title() string {
+	switch {
+	case j.Label != "":
+		return j.Label
+	case j.Kind == KindScrub:
+		return "Check of " + j.Source
+	}
+	return j.Source + " to " + j.Dest
+}
+
 // SignInRemote names the remote whose sign-in a waiting job waits for, "" where it waits for none or that isn't known.
 func (j Job) SignInRemote() string {
 	if j.State != Waiting || j.Reason != ReasonSignIn {

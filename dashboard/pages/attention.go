@@ -69,7 +69,7 @@ func jobName(j jobs.Job) string {
 	if j.Label != "" {
 		return `"` + human.Printable(j.Label) + `"`
 	}
-	return human.Printable(j.Source + " to " + j.Dest)
+	return human.Printable(j.Title())
 }
 
 func jobLink(j jobs.Job) string { return "/jobs/" + url.PathEscape(j.ID) }

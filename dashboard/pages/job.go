@@ -143,7 +143,7 @@ func (p *Pages) getTitle(w http.ResponseWriter, r *http.Request) {
 
 // jobTitle is what a browser's tab says of a job.
 func jobTitle(v jobView) string {
-	name := human.Printable(v.Title())
+	name := human.Printable(v.Job.Title())
 	if v.Job.State.Terminal() || v.Job.State == jobs.Queued || v.Job.State == jobs.Scanning {
 		return stateWord(v.Job) + " - " + name + " - offload"
 	}

@@ -35,14 +35,6 @@ func (b bar) Percent() int {
 	return min(100, int(float64(b.Done)/float64(b.Whole)*100))
 }
 
-// Title is the job's label, or its way where it has none.
-func (v jobView) Title() string {
-	if v.Job.Label != "" {
-		return v.Job.Label
-	}
-	return v.Job.Source + " to " + v.Job.Dest
-}
-
 // Settled counts the files that nothing more will become of, but for their deletion.
 func (v jobView) Settled() int64 {
 	f := v.Job.Files
