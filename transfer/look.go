@@ -106,11 +106,25 @@ func (l *lookup) find(ctx context.Context, p string, fresh bool) (fs.Object, tim
 		}
 	}
 	if d != nil && fresh && d.small {
-		return l.look(ctx, d, p)
+		return l.look(ctx, d, p).answer(ctx)
 	}
 	at := time.Now()
 	o, err := l.ask(ctx, p)
 	return o, at, err
+}
+
+// findAnew asks the remote anew for the object at path. It calls came as soon as those who wait for this file to come to its
+// look needn't any more: once it stands in their queue, for who is served before is asked for alone.
+func (l *lookup) findAnew(ctx context.Context, p string, came func()) (fs.Object, error) {
+	if d := l.dirs[dirOf(p)]; d != nil && d.small {
+		a := l.look(ctx, d, p)
+		came()
+		o, _, err := a.answer(ctx)
+		return o, err
+	}
+	came()
+	o, _, err := l.find(ctx, p, true)
+	return o, err
 }
 
 // listed answers from the listing of a folder; ok is false where it failed, so that the file is asked for alone and

@@ -127,11 +127,11 @@ func TestLooksWaitForThoseOnTheirWay(t *testing.T) {
 	var wg sync.WaitGroup
 	for i, p := range paths {
 		wg.Go(func() {
-			l.arrived(p)
 			if i == 0 {
-				return // it failed on its way
+				l.arrived(p) // it failed on its way
+				return
 			}
-			if o, _, err := l.find(ctx, p, true); o == nil || err != nil {
+			if o, err := l.findAnew(ctx, p, func() { l.arrived(p) }); o == nil || err != nil {
 				t.Errorf("%s: %v, %v", p, o, err)
 			}
 		})

@@ -59,16 +59,21 @@ const gatherTime = 500 * time.Millisecond
 const regroupMax = 1000
 
 // look asks for path in the company of others. The asking goes on for them when ctx is done: it ends with the run.
-func (l *lookup) look(ctx context.Context, d *listing, p string) (fs.Object, time.Time, error) {
+func (l *lookup) look(ctx context.Context, d *listing, p string) *asked {
 	a := &asked{path: p, done: make(chan struct{})}
 	g := &d.fresh
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.queue = append(g.queue, a)
 	if !g.busy {
 		g.busy = true
 		l.asking.Go(func() { l.answer(l.life(ctx), d) })
 	}
-	g.mu.Unlock()
+	return a
+}
+
+// answer waits for what was seen.
+func (a *asked) answer(ctx context.Context) (fs.Object, time.Time, error) {
 	select {
 	case <-a.done:
 		return a.o, a.at, a.err

@@ -56,24 +56,21 @@ type work struct {
 // seeDest and seeSource look anew. The first time, they tell the others of the folder that this one has come; while
 // they may wait for others they hold no slot.
 func (w *work) seeDest(ctx context.Context, p string) (fs.Object, error) {
-	w.come(&w.atDest, w.r.dst, w.e.DestPath())
-	o, err := w.see(ctx, w.r.dst, p)
+	o, err := w.see(ctx, w.r.dst, p, func() { w.come(&w.atDest, w.r.dst, w.e.DestPath()) })
 	return o, destErr("look at destination file", err)
 }
 
 func (w *work) seeSource(ctx context.Context) (fs.Object, error) {
-	w.come(&w.atSource, w.r.src, w.e.SourcePath())
-	o, err := w.see(ctx, w.r.src, w.e.SourcePath())
+	o, err := w.see(ctx, w.r.src, w.e.SourcePath(), func() { w.come(&w.atSource, w.r.src, w.e.SourcePath()) })
 	return o, sourceErr("look at source file", err)
 }
 
-func (w *work) see(ctx context.Context, l *lookup, p string) (fs.Object, error) {
+func (w *work) see(ctx context.Context, l *lookup, p string, came func()) (fs.Object, error) {
 	if !l.waits(p) || w.release == nil {
-		o, _, err := l.find(ctx, p, true)
-		return o, err
+		return l.findAnew(ctx, p, came)
 	}
 	w.free(false)
-	o, _, err := l.find(ctx, p, true)
+	o, err := l.findAnew(ctx, p, came)
 	release, aerr := w.r.env.Slots.Acquire(ctx)
 	if aerr != nil {
 		return nil, aerr
