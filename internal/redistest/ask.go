@@ -12,21 +12,19 @@ import (
 	"time"
 )
 
+// probe is how long an answer is waited for where none may come: a server that starts, or is frozen, is asked again.
+const probe = time.Second
+
 // ask sends one command to a server and returns the answer as text: nothing for nil, and the elements of a list each on
-// a line of its own.
-func ask(socket, command string) (string, error) {
+// a line of its own. The answer may take as long as said: a server that writes its settings to a busy disk takes seconds.
+func ask(socket, command string, atMost time.Duration) (string, error) {
 	c, err := net.Dial("unix", socket)
 	if err != nil {
 		return "", err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(atMost)); err != nil {
 		return "", err
-	}
-	if strings.HasPrefix(command, "WAIT") { // which answers late
-		if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
-			return "", err
-		}
 	}
 	if _, err := fmt.Fprintf(c, "%s\r\n", command); err != nil {
 		return "", err
@@ -78,7 +76,7 @@ func answer(r *bufio.Reader) (string, error) {
 // do sends a command that must succeed.
 func (s *Server) do(command string) string {
 	s.t.Helper()
-	text, err := ask(s.Socket(), command)
+	text, err := ask(s.Socket(), command, patience)
 	if err != nil {
 		s.t.Fatalf("%s: %v", command, err)
 	}

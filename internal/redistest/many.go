@@ -42,8 +42,8 @@ type Sentinel struct {
 	data, sentinels []*Server
 }
 
-// StartSentinel starts a master, a replica and three Sentinels, and returns when they know each other. Both servers keep
-// append-only files. All are gone when the test ends.
+// StartSentinel starts a master, a replica and three Sentinels, and returns when they know each other and the replica
+// follows. Both servers keep append-only files. All are gone when the test ends.
 func StartSentinel(t testing.TB, args ...string) *Sentinel {
 	t.Helper()
 	s := &Sentinel{t: t}
@@ -63,7 +63,8 @@ func StartSentinel(t testing.TB, args ...string) *Sentinel {
 				return false
 			}
 		}
-		return strings.Contains(replica.do("INFO replication"), "master_link_status:up")
+		return strings.Contains(replica.do("INFO replication"), "master_link_status:up") &&
+			strings.Contains(master.do("INFO replication"), "state=online") // so that it counts for WAIT
 	})
 	return s
 }

@@ -80,11 +80,16 @@ func (s *Server) Socket() string { return filepath.Join(s.dir, "s") }
 // URL names the server as `--redis` takes it.
 func (s *Server) URL() string { return "unix://" + s.Socket() }
 
-// Run starts the server on the files that it has, and returns when it answers. Where it runs already nothing happens.
+// Run starts the server on the files that it has, and returns when it answers. Where it runs already nothing happens. While
+// it was down somebody may have taken its port, as a server of another test: it is started again until the port is free.
 func (s *Server) Run() {
 	s.t.Helper()
-	if s.cmd == nil && !s.run() {
-		s.t.Fatalf("redis-server didn't answer within %s; it was started with %q", patience, s.args)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); s.cmd == nil && !s.run(); <-tick.C {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("redis-server didn't answer within %s; it was started with %q", patience, s.args)
+		}
 	}
 }
 
@@ -104,7 +109,7 @@ func (s *Server) run() bool {
 	defer tick.Stop()
 	deadline := time.After(patience)
 	for {
-		if line, err := ask(s.Socket(), "PING"); err == nil && line == "PONG" { // it listens before it has read its data
+		if line, err := ask(s.Socket(), "PING", probe); err == nil && line == "PONG" { // it listens before it has read its data
 			return true
 		}
 		select {

@@ -15,7 +15,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // say sends one command, which must succeed, and returns its answer.
 func say(t *testing.T, socket, command string) string {
 	t.Helper()
-	answer, err := ask(socket, command)
+	answer, err := ask(socket, command, patience)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestFreeze(t *testing.T) {
 	s := StartServer(t)
 	say(t, s.Socket(), "SET k 1")
 	s.Freeze()
-	if answer, err := ask(s.Socket(), "GET k"); err == nil {
+	if answer, err := ask(s.Socket(), "GET k", probe); err == nil {
 		t.Errorf("a frozen server answered %q", answer)
 	}
 	s.Thaw()
