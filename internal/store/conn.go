@@ -22,9 +22,8 @@ const (
 	replyBatch  = 256 << 10 // bytes of replies after which a long pipeline gets its first ones
 	replyCount  = 1000      // the same in replies
 	drainLimit  = 2 * time.Second
-	greetings   = 2                      // commands that a client greets with: that of greet, and go-redis' own
-	greetLimit  = 500 * time.Millisecond // how long the end waits for a client to do so
-	keepReplies = 1 << 20                // bytes of buffer that a connection keeps after a large reply
+	greetings   = 2       // commands that a client greets with: that of greet, and go-redis' own
+	keepReplies = 1 << 20 // bytes of buffer that a connection keeps after a large reply
 )
 
 // conn is a client of the engine: another process on the socket, or this one.
@@ -120,7 +119,7 @@ func (c *conn) hurry() {
 	c.ending.Store(true)
 	until := time.Unix(1, 0)
 	if c.served.Load() < greetings {
-		until = time.Now().Add(greetLimit)
+		until = time.Now().Add(c.e.tune.greet)
 	}
 	_ = c.nc.SetReadDeadline(until)
 	_ = c.nc.SetWriteDeadline(time.Now().Add(drainLimit))

@@ -57,7 +57,7 @@ func (c *child) read(out io.Reader) {
 // wait reads until n more commands were acknowledged.
 func (c *child) wait(t *testing.T, n int) {
 	t.Helper()
-	deadline := time.After(time.Minute)
+	deadline := time.After(5 * time.Minute) // each of them may wait for a busy disk
 	for range n {
 		select {
 		case line, ok := <-c.acked:

@@ -43,18 +43,19 @@ type engine struct {
 	wg   sync.WaitGroup
 }
 
-// tuning holds numbers that tests make smaller.
+// tuning holds numbers that tests make smaller or larger.
 type tuning struct {
 	compactMin   int64         // bytes of journal below which nothing is compacted
 	compactRatio int64         // the journals may be this many times the snapshot
 	slice        time.Duration // how long a compaction holds up commands at a time
 	syncEvery    time.Duration
-	renewWrites  int64 // writes after which a compaction also makes the keyspace anew
+	renewWrites  int64         // writes after which a compaction also makes the keyspace anew
+	greet        time.Duration // how long the end waits for a client that is just greeting
 }
 
 func defaultTuning() tuning {
 	return tuning{compactMin: 16 << 20, compactRatio: 4, slice: 2 * time.Millisecond, syncEvery: time.Second,
-		renewWrites: 4 << 20}
+		renewWrites: 4 << 20, greet: 500 * time.Millisecond}
 }
 
 // openEngine loads the folder, which the caller has locked, and begins to work.

@@ -32,6 +32,7 @@ func startEngine(t testing.TB, dir string, create filesystem, tune tuning) *test
 	}
 	te := &testEngine{engine: e}
 	te.c = redis.NewClient(&redis.Options{DisableIdentity: true, MaxRetries: -1, MaintNotificationsConfig: noMaintenance(),
+		ReadTimeout: localTimeout, WriteTimeout: localTimeout, // as in the program: a busy disk holds commands up for seconds
 		Dialer: func(context.Context, string, string) (net.Conn, error) {
 			here, there := net.Pipe()
 			e.serve(there)
@@ -118,7 +119,7 @@ func (e *testEngine) fill(t testing.TB, from, to int) {
 		p.ZRemRangeByRank(t.Context(), "zset"+k, 0, -20)
 		p.Expire(t.Context(), "str"+k, time.Duration(i+1)*time.Hour)
 		p.Set(t.Context(), "short"+k, i, time.Duration(1+i%7)*time.Millisecond)
-		p.SetNX(t.Context(), "short"+k, "again", time.Minute)
+		p.SetNX(t.Context(), "short"+k, "again", time.Hour) // so that a slow test is over before
 		if i%17 == 0 {
 			p.Del(t.Context(), "hash"+k)
 			p.Rename(t.Context(), "set"+k, "renamed"+k)
