@@ -312,12 +312,15 @@ func TestDropboxFlipsAreToldAsAsked(t *testing.T) {
 }
 
 func TestDropboxRefusesAboveItsLimit(t *testing.T) {
-	w := start(t, Options{Latency: Latency{Meta: 30 * time.Millisecond}})
+	w := start(t, Options{})
 	forRclone(t, w)
 	w.Dropbox.SetLimit(2)
 	w.Dropbox.SetRetryAfter(1)
 	w.Dropbox.Put("x", []byte("y"))
 	f := box(t, "", "")
+	w.Fault(Fault{Endpoint: "dropbox:get_metadata", Kind: Do, Hook: func(*http.Request) { // so that there is one too many
+		await(func() bool { return w.Dropbox.Refused() > 0 })
+	}})
 	var all sync.WaitGroup
 	begin := time.Now()
 	for range 4 {
@@ -344,7 +347,7 @@ func TestDropboxCommitsMustNotOverlap(t *testing.T) {
 		{OverlapWrites, 429, `"reason":{".tag":"too_many_write_operations"}`},
 		{OverlapFree, 200, `"success"`},
 	} {
-		w := start(t, Options{Latency: Latency{Commit: 300 * time.Millisecond}})
+		w := start(t, Options{Latency: Latency{Commit: 800 * time.Millisecond}})
 		w.Dropbox.SetOverlap(tc.mode)
 		first, second := session(t, w, "1"), session(t, w, "2")
 		var all sync.WaitGroup

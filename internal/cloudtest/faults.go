@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Kind is what a fault does to a call.
@@ -104,6 +105,27 @@ func (w *World) ClearFaults() {
 		h.gone = true
 	}
 	w.table.faults = nil
+}
+
+// Together returns a hook for calls that a test wants to be under way at once, whatever the machine has to do beside: each
+// waits until n have come, and later ones pass. Where they don't come they go on after half a minute, one by one.
+func Together(n int) func(*http.Request) {
+	var mu sync.Mutex
+	come, all := 0, make(chan struct{})
+	return func(r *http.Request) {
+		mu.Lock()
+		if come++; come == n {
+			close(all)
+		}
+		mu.Unlock()
+		late := time.NewTimer(30 * time.Second)
+		defer late.Stop()
+		select {
+		case <-all:
+		case <-late.C:
+		case <-r.Context().Done():
+		}
+	}
 }
 
 // find returns the faults that strike a call: any number of Do, and at most one of another kind. bit is random.

@@ -321,7 +321,8 @@ func TestRcloneFetchesPCSCookies(t *testing.T) {
 }
 
 func TestRcloneRetriesABusyZone(t *testing.T) {
-	w := start(t, Options{Latency: Latency{Delete: 200 * time.Millisecond}})
+	w := start(t, Options{Latency: Latency{Delete: 300 * time.Millisecond}})
+	w.Fault(Fault{Endpoint: "icloud:moveItemsToTrash", Kind: Do, Hook: Together(2)})
 	forRclone(t, w)
 	a := w.ICloud.Default()
 	a.Put("1", []byte("1"), time.Now())

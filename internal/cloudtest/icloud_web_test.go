@@ -205,7 +205,8 @@ func TestDeleteItemsTakesLiveItems(t *testing.T) {
 }
 
 func TestWritesOfAZoneAreSerial(t *testing.T) {
-	w := start(t, Options{Latency: Latency{Delete: 100 * time.Millisecond}})
+	w := start(t, Options{Latency: Latency{Delete: 300 * time.Millisecond}})
+	w.Fault(Fault{Endpoint: "icloud:moveItemsToTrash", Kind: Do, Hook: Together(3)})
 	a := w.ICloud.Default()
 	a.AddAppLibrary("Pages", "com.apple.Pages")
 	one, two := a.Put("1", []byte("1"), time.Now()), a.Put("2", []byte("2"), time.Now())

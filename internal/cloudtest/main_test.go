@@ -79,16 +79,24 @@ func forRclone(t *testing.T, w *World) (conf string) {
 // eventually waits until something is so.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
+	if !await(is) {
+		t.Fatal("never came: " + what)
+	}
+}
+
+// await waits until something is so, for a while. It is for hooks, in which no test may be ended.
+func await(is func() bool) bool {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	late := time.After(20 * time.Second)
+	late := time.After(time.Minute)
 	for !is() {
 		select {
 		case <-tick.C:
 		case <-late:
-			t.Fatal("never came: " + what)
+			return false
 		}
 	}
+	return true
 }
 
 // forRcloneSuite is forRclone for rclone's own test suite, which sets the path of the configuration anew, changes the
