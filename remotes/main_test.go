@@ -44,11 +44,11 @@ func startRedis(t testing.TB) *redis.Client {
 }
 
 // eventually polls until done.
-func eventually(t testing.TB, what string, atMost time.Duration, done func() bool) {
+func eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(atMost)
+	deadline := time.After(30 * time.Second)
 	for !done() {
 		select {
 		case <-tick.C:

@@ -43,7 +43,7 @@ func TestAddedRemotesAreReadBack(t *testing.T) {
 		if err := other.Remove(t.Context(), "icloud"); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the first to see the removal", 2*time.Second, func() bool { return !s.HasSection("icloud") })
+		eventually(t, "the first to see the removal", func() bool { return !s.HasSection("icloud") })
 		if err := s.Remove(t.Context(), "icloud"); !errors.Is(err, ErrNotFound) {
 			t.Errorf("removing it twice: %v; want ErrNotFound", err)
 		}
@@ -89,7 +89,7 @@ func TestAnotherWorkerSeesARefreshedToken(t *testing.T) {
 		}
 		b := open(t, client, "pass")
 		a.SetValue("dropbox", "token", "new")
-		eventually(t, "the other worker to see the token", 2*time.Second, func() bool {
+		eventually(t, "the other worker to see the token", func() bool {
 			v, _ := b.GetValue("dropbox", "token")
 			return v == "new"
 		})
@@ -256,7 +256,7 @@ func TestKeyFile(t *testing.T) {
 			})
 		}
 		writers.Wait()
-		eventually(t, "the first to see all", 2*time.Second, func() bool { return len(all[0].GetSectionList()) == len(all) })
+		eventually(t, "the first to see all", func() bool { return len(all[0].GetSectionList()) == len(all) })
 		info, err := os.Stat(file)
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("the key's mode is %v, %v; want 0600", info.Mode(), err)
@@ -296,7 +296,7 @@ func TestAValueForARemovedRemoteIsDropped(t *testing.T) {
 		if err := a.Add(t.Context(), "m", map[string]string{"type": "dropbox"}); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the other to see it", 2*time.Second, func() bool { return b.HasSection("m") })
+		eventually(t, "the other to see it", func() bool { return b.HasSection("m") })
 		if err := a.Remove(t.Context(), "m"); err != nil {
 			t.Fatal(err)
 		}
