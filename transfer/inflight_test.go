@@ -88,7 +88,7 @@ func (s *source) settled(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if now := s.sent.Load(); now == last {
+		if now := s.sent.Load(); now == last && (now > 0 || s.gets.Load() == 0) { // what was asked for comes, however long that takes
 			same++
 		} else {
 			last, same = now, 0

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	_ "github.com/rclone/rclone/backend/memory"
@@ -107,40 +108,42 @@ func TestFreshLooksShareOneListing(t *testing.T) {
 // Where calls are dear, looks wait for the files of their folder that are still on their way, and go on without those
 // that never come.
 func TestLooksWaitForThoseOnTheirWay(t *testing.T) {
-	ctx := t.Context()
-	mem, err := fs.NewFs(ctx, ":memory:gather/root")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var paths []string
-	for i := range 12 {
-		paths = append(paths, fmt.Sprintf("d/f%02d", i))
-		info := object.NewStaticObjectInfo(paths[i], time.Unix(1, 0), 1, true, nil, nil)
-		if _, err := mem.Put(ctx, strings.NewReader("x"), info); err != nil {
+	synctest.Test(t, func(t *testing.T) { // they wait for half a second at most; a busy machine may take longer to begin them all
+		ctx := t.Context()
+		mem, err := fs.NewFs(ctx, ":memory:gather/root")
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	g := &gatedFs{Fs: mem, gate: make(chan struct{}), entered: make(chan struct{})}
-	close(g.gate)
-	l := newLookup(g, g, paths, map[string]int{"d": len(paths)})
-	l.gathers = true
-	var wg sync.WaitGroup
-	for i, p := range paths {
-		wg.Go(func() {
-			if i == 0 {
-				l.arrived(p) // it failed on its way
-				return
+		var paths []string
+		for i := range 12 {
+			paths = append(paths, fmt.Sprintf("d/f%02d", i))
+			info := object.NewStaticObjectInfo(paths[i], time.Unix(1, 0), 1, true, nil, nil)
+			if _, err := mem.Put(ctx, strings.NewReader("x"), info); err != nil {
+				t.Fatal(err)
 			}
-			if o, err := l.findAnew(ctx, p, func() { l.arrived(p) }); o == nil || err != nil {
-				t.Errorf("%s: %v, %v", p, o, err)
-			}
-		})
-	}
-	wg.Wait()
-	l.asking.Wait()
-	if g.list.Load() != 1 || g.looks.Load() != 0 {
-		t.Errorf("%d listings and %d single looks, want one listing", g.list.Load(), g.looks.Load())
-	}
+		}
+		g := &gatedFs{Fs: mem, gate: make(chan struct{}), entered: make(chan struct{})}
+		close(g.gate)
+		l := newLookup(g, g, paths, map[string]int{"d": len(paths)})
+		l.gathers = true
+		var wg sync.WaitGroup
+		for i, p := range paths {
+			wg.Go(func() {
+				if i == 0 {
+					l.arrived(p) // it failed on its way
+					return
+				}
+				if o, err := l.findAnew(ctx, p, func() { l.arrived(p) }); o == nil || err != nil {
+					t.Errorf("%s: %v, %v", p, o, err)
+				}
+			})
+		}
+		wg.Wait()
+		l.asking.Wait()
+		if g.list.Load() != 1 || g.looks.Load() != 0 {
+			t.Errorf("%d listings and %d single looks, want one listing", g.list.Load(), g.looks.Load())
+		}
+	})
 }
 
 // twinsFs lists two files whose names it says it can't tell apart, as iCloud may.

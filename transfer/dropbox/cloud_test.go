@@ -496,7 +496,7 @@ func (c *cloud) finishOne(e finishEntry) any {
 
 // within ends a wait that must not take long.
 func within(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // 40 MiB on a busy machine take long
 	t.Cleanup(cancel)
 	return ctx
 }
