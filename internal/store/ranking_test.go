@@ -51,6 +51,7 @@ func newRankTester(t *testing.T, seed uint64) *rankTester {
 	if err != nil {
 		t.Fatal(err)
 	}
+	opts.ReadTimeout, opts.MaxRetries = localTimeout, -1 // no command is sent twice to one of them alone
 	r.real = redis.NewClient(opts)
 	if err := r.real.FlushDB(t.Context()).Err(); err != nil {
 		t.Fatal(err)
