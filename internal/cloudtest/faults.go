@@ -128,6 +128,42 @@ func Together(n int) func(*http.Request) {
 	}
 }
 
+// AllCome returns a hook for calls of which a test counts how many are under way at once: none is answered before all that
+// the client has begun are there, and then all are, or a moment has passed. Else a busy machine keeps many of them on
+// their way, and the service sees fewer than there are.
+func AllCome(begun func() int) func(*http.Request) {
+	var mu sync.Mutex
+	here, round := 0, make(chan struct{})
+	ends := func(over chan struct{}, late bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		if over == round && (late || here >= begun()) {
+			close(round)
+			here, round = 0, make(chan struct{})
+		}
+	}
+	return func(*http.Request) {
+		mu.Lock()
+		here++
+		mine := round
+		mu.Unlock()
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		late := time.NewTimer(2 * time.Second)
+		defer late.Stop()
+		for {
+			select {
+			case <-mine:
+				return
+			case <-tick.C:
+				ends(mine, false)
+			case <-late.C:
+				ends(mine, true)
+			}
+		}
+	}
+}
+
 // find returns the faults that strike a call: any number of Do, and at most one of another kind. bit is random.
 func (t *faultTable) find(ep *endpoint, r *http.Request, rewind func()) (hooks []Fault, hit *Fault, bit uint64) {
 	t.mu.Lock()

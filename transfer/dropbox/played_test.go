@@ -147,7 +147,14 @@ func TestPlayedLimit(t *testing.T) {
 	w, remote := played(t, cloudtest.Options{Latency: cloudtest.Latency{Upload: 20 * time.Millisecond, Commit: 20 * time.Millisecond}})
 	w.Dropbox.SetLimit(16)
 	w.Dropbox.SetRetryAfter(1)
-	if again := putMany(t, 300, smallSize, open(t, New(Options{}), remote+":")); again != 0 || w.Dropbox.Len() != 300 {
+	f := open(t, New(Options{}), remote+":")
+	p := f.(*Fs).login.pace
+	w.Fault(cloudtest.Fault{Endpoint: "dropbox:upload_session_start", Kind: cloudtest.Do, Hook: cloudtest.AllCome(func() int {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.busy
+	})})
+	if again := putMany(t, 300, smallSize, f); again != 0 || w.Dropbox.Len() != 300 {
 		t.Errorf("%d files were read again, %d arrived", again, w.Dropbox.Len())
 	}
 	if n := w.Dropbox.Refused(); n == 0 || n > 40 {

@@ -334,6 +334,11 @@ func TestCloudPaceStaysBelowTheLimit(t *testing.T) {
 	dirs := tree(t, w, a, 1, 1)
 	id := a.List(t.Context(), dirs)[0].Items[0].ID
 	w.ICloud.SetLimit(10)
+	w.Fault(cloudtest.Fault{Endpoint: "icloud:download_by_id", Kind: cloudtest.Do, Hook: cloudtest.AllCome(func() int {
+		a.api.mu.Lock()
+		defer a.api.mu.Unlock()
+		return a.api.inUse
+	})})
 	work := func() {
 		var wg sync.WaitGroup
 		for range 30 {
