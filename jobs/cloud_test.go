@@ -338,20 +338,22 @@ func TestSignInIsAskedForLessAndLess(t *testing.T) {
 		}
 		waits = append(waits, time.Until(*j.Until).Round(time.Minute))
 		w.handedBack(j.ID)
+		// Before it goes on: the worker may ask at any moment then.
+		asked := s.asked.Load()
 		if _, err := w.svc.scripts.transition(t.Context(), j.ID, "|waiting|", "resume", "test", "", hold{}); err != nil { // as its time does
 			t.Fatal(err)
 		}
 		if err := w.svc.audit(t.Context(), j.ID); err != nil {
 			t.Fatal(err)
 		}
-		asked := s.asked.Load()
 		until(t, "it is tried again", func() bool { return s.asked.Load() > asked })
 	}
 	if waits[0] != 15*time.Minute || waits[1] != time.Hour || waits[2] != 4*time.Hour || slices.Max(waits) != 24*time.Hour {
 		t.Errorf("waits %v", waits)
 	}
-	s.ok.Store(true)
 	j = w.reach(j.ID, Waiting)
+	w.handedBack(j.ID)
+	s.ok.Store(true)
 	if _, err := w.svc.Resume(t.Context(), j.ID); err != nil {
 		t.Fatal(err)
 	}

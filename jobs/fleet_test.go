@@ -61,14 +61,18 @@ func TestTurnsGoRound(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		ctx, enough := context.WithCancel(t.Context())
 		had := make(chan error, 1)
-		go func() {
-			_, leave, err := b.Turn(t.Context(), "lane")
+		var other sync.WaitGroup
+		defer other.Wait()
+		defer enough()
+		other.Go(func() {
+			_, leave, err := b.Turn(ctx, "lane")
+			had <- err // before it leaves: from that moment on the first one may have the turn
 			if err == nil {
 				leave()
 			}
-			had <- err
-		}()
+		})
 		until(t, "the other process waits", func() bool {
 			return w.store.Client().ZCard(t.Context(), keysTurn("lane")[1]).Val() == 1
 		})
