@@ -218,6 +218,7 @@ func TestTwoWorkersShareAJob(t *testing.T) {
 				return transfer.Open(ctx, a, b, o)
 			})
 			w.worker(s, WorkerOptions{Batches: 1, Transfers: 2})
+			until(t, "the worker is listed", func() bool { _, ok := w.workerOf(s); return ok })
 		}
 		j := w.reach(w.enqueue(slow(w.order(transfer.DeleteVerified), "600k")).ID, Completed, CompletedW, FailedState)
 		if j.State != Completed || j.Files.Copied != 400 {

@@ -3,10 +3,12 @@ package jobs
 import (
 	"fmt"
 	"maps"
+	"sync"
 	"testing"
 	"time"
 
 	"offload/transfer"
+	"offload/transfer/xcloud"
 )
 
 // held is how many units of a job are in workers' hands.
@@ -17,6 +19,19 @@ func (w *world) held(id string) int64 {
 		w.t.Fatal(err)
 	}
 	return n
+}
+
+// stuck makes a cloud's downloads wait until free is called, also of a test that fails: till then workers are at the files that
+// they have begun, however long the test looks.
+func stuck(c *xcloud.Cloud) (free func()) {
+	gate := make(chan struct{})
+	c.OnCall = func(op string) error {
+		if op == "download" {
+			<-gate
+		}
+		return nil
+	}
+	return sync.OnceFunc(func() { close(gate) })
 }
 
 // busyAll waits until each worker of the pool moves files.
@@ -37,6 +52,8 @@ func TestPauseStopsTheFleet(t *testing.T) {
 	eachStore(t, func(t *testing.T, w *world) {
 		c := cloudWorld(w)
 		c.Delay = 300 * time.Millisecond
+		free := stuck(c)
+		defer free()
 		pool, _ := w.pool(c, 3, WorkerOptions{Batches: 2, Transfers: 3})
 		for i := range 240 {
 			w.put(fmt.Sprintf("dir%02d/f%03d", i/10, i), 500)
@@ -44,6 +61,7 @@ func TestPauseStopsTheFleet(t *testing.T) {
 		want := files(t, w.src)
 		j := w.enqueue(w.order(transfer.DeleteVerified))
 		w.busyAll(pool)
+		free()
 		began := time.Now()
 		if _, err := w.svc.Pause(t.Context(), j.ID); err != nil {
 			t.Fatal(err)
@@ -102,8 +120,10 @@ func TestPriorityOverTheFleet(t *testing.T) {
 	w := newWorld(t, "")
 	c := cloudWorld(w)
 	c.Delay = 100 * time.Millisecond
+	free := stuck(c)
+	defer free()
 	pool, _ := w.pool(c, 2, WorkerOptions{Batches: 1, Transfers: 2})
-	for i := range 160 {
+	for i := range 240 { // most of them are left when the other job has ended
 		w.put(fmt.Sprintf("dir%02d/f%03d", i/10, i), 500)
 	}
 	low := w.order(transfer.DeleteNever)
@@ -113,6 +133,7 @@ func TestPriorityOverTheFleet(t *testing.T) {
 	high := w.order(transfer.DeleteNever)
 	high.Priority, high.Dest, high.Include = High, t.TempDir(), []string{"dir00/**"}
 	first := w.enqueue(high)
+	free()
 	if j := w.reach(first.ID, Completed, CompletedW, FailedState); j.State != Completed || j.Files.Copied != 10 {
 		t.Fatalf("%s: %s, %+v", j.State, j.Error, j.Files)
 	}

@@ -196,6 +196,8 @@ func TestDrainedWorkerTakesNothing(t *testing.T) {
 	eachStore(t, func(t *testing.T, w *world) {
 		c := cloudWorld(w)
 		c.Delay = time.Second // far longer than the grace
+		free := stuck(c)
+		defer free()
 		pool, stops := w.pool(c, 2, WorkerOptions{Batches: 1, Transfers: 2, Grace: 100 * time.Millisecond})
 		w.tree(24, 1000)
 		want := files(t, w.src)
@@ -209,6 +211,7 @@ func TestDrainedWorkerTakesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.inState(pool[0], WorkerDraining)
+		free()
 		w.inState(pool[0], WorkerDrained)
 		opened := c.Calls("download")
 		began := time.Now()
