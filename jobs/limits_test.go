@@ -33,7 +33,10 @@ func TestABrokenOffDownloadDoesNotWaitForBandwidth(t *testing.T) {
 	})
 	stop := w.worker(w.svc, WorkerOptions{Grace: time.Millisecond})
 	j := w.enqueue(slow(w.order(transfer.DeleteNever), "2M"))
-	until(t, "the download has begun", func() bool { return cloud.Calls("download") > 0 })
+	until(t, "bytes are read", func() bool { // a call alone may not have opened anything yet
+		st, err := w.ledger.Status(t.Context(), j.Account)
+		return err == nil && cloud.Calls("download") > 0 && st.Used > 0
+	})
 	if _, err := w.svc.SetJobBandwidth(t.Context(), j.ID, "1k"); err != nil {
 		t.Fatal(err)
 	}

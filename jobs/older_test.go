@@ -143,7 +143,7 @@ func TestPutBackUnderTwoWorkers(t *testing.T) {
 		})
 		w.worker(s, WorkerOptions{Batches: 2, Transfers: 2})
 	}
-	j := w.enqueue(slow(w.order(transfer.DeleteVerified), "200k"))
+	j := w.enqueue(slow(w.order(transfer.DeleteVerified), "60k")) // so that there is enough left in the last round
 	copied := func() int64 {
 		j, err := w.svc.Get(t.Context(), j.ID)
 		if err != nil {
@@ -158,6 +158,9 @@ func TestPutBackUnderTwoWorkers(t *testing.T) {
 		saved := copied()
 		until(t, "more is recorded than the copy has", func() bool { return copied() > saved+3 })
 		server.Restore(backup)
+	}
+	if _, err := w.svc.SetJobBandwidth(t.Context(), j.ID, "off"); err != nil {
+		t.Fatal(err)
 	}
 	j = w.reach(j.ID, Completed, CompletedW, FailedState)
 	f := j.Files

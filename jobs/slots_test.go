@@ -104,7 +104,8 @@ func TestManySlowFilesAreMovedTogether(t *testing.T) {
 	if j.State != Completed || j.Files.Deleted != 400 {
 		t.Fatalf("%s (%s), %+v", j.State, j.Error, j.Files)
 	}
-	if took > 12*time.Second || c.MostAtOnce() < slotsMax*3/4 {
+	// It is seven seconds on a machine that has nothing else to do; eight files at once would take fifty.
+	if took > 30*time.Second || c.MostAtOnce() < slotsMax*3/4 {
 		t.Errorf("took %v with at most %d at once", took, c.MostAtOnce())
 	}
 }
