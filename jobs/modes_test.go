@@ -12,8 +12,8 @@ import (
 // OFFLOAD_TEST_REDIS_MODE runs all tests on either.
 func TestEveryModeOfRedis(t *testing.T) {
 	for name, url := range map[string]func(*testing.T) string{
-		"sentinel": func(t *testing.T) string { return redistest.StartSentinel(t).URL() },
-		"cluster":  func(t *testing.T) string { return redistest.StartCluster(t).URL() },
+		"sentinel": func(t *testing.T) string { return redistest.StartSentinel(t).Patient().URL() },
+		"cluster":  func(t *testing.T) string { return redistest.StartCluster(t).Patient().URL() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

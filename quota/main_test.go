@@ -2,8 +2,6 @@ package quota
 
 import (
 	"context"
-	"net"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -93,32 +91,6 @@ func startRedis(t testing.TB, args ...string) *redis.Client {
 	client := redis.NewClient(&redis.Options{Network: "unix", Addr: redistest.Start(t, args...), MaxRetries: -1})
 	t.Cleanup(func() { _ = client.Close() })
 	return client
-}
-
-// eventually polls until done, for 10 s at most.
-func eventually(t testing.TB, what string, done func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(10 * time.Second)
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("waited too long for %s", what)
-		}
-	}
-}
-
-// freePort returns a TCP port of the loopback that nobody listens on.
-func freePort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }
 
 func ptr[T any](v T) *T { return &v }

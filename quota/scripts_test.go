@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"offload/internal/redistest"
 )
 
 // raw is the state of an account in Redis: hash fields as "key/field", leases as "leases/pool" -> seconds from start.
@@ -308,12 +310,9 @@ func TestSetScript(t *testing.T) {
 
 // A node in cluster mode refuses scripts that touch keys of another slot than the declared ones.
 func TestOnClusterNode(t *testing.T) {
-	client := startRedis(t, "--port", freePort(t), "--bind", "127.0.0.1", "--cluster-enabled", "yes", "--cluster-port", freePort(t))
+	client := redis.NewClient(&redis.Options{Network: "unix", Addr: redistest.StartClusterNode(t).Socket(), MaxRetries: -1})
+	t.Cleanup(func() { _ = client.Close() })
 	ctx := t.Context()
-	must(t, client.Do(ctx, "CLUSTER", "ADDSLOTSRANGE", 0, 16383).Err())
-	eventually(t, "the cluster to be up", func() bool {
-		return strings.Contains(client.ClusterInfo(ctx).Val(), "cluster_state:ok")
-	})
 	r := &rig{Ledger: newLedger(t, client, limited(1000, 100)), t: t, client: client}
 	for _, account := range []string{"anna", "bert", "carl"} {
 		must(t, r.use(account, 500))

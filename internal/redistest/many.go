@@ -90,6 +90,16 @@ func watcher(t testing.TB, port int) *Server {
 	})
 }
 
+// Patient makes the Sentinels bear a master that is silent for a minute, for tests in which none is lost: on a busy machine one
+// may be silent for a second.
+func (s *Sentinel) Patient() *Sentinel {
+	s.t.Helper()
+	for _, w := range s.sentinels {
+		w.do("SENTINEL SET " + masterName + " down-after-milliseconds 60000")
+	}
+	return s
+}
+
 // URL names the Sentinels as `--redis` takes them.
 func (s *Sentinel) URL() string {
 	return "redis-sentinel://" + hosts(s.sentinels) + "/0?master=" + masterName
@@ -185,6 +195,27 @@ func setting(s *Server, name string) string {
 	}
 	s.t.Fatalf("redis-server was started without %s", name)
 	return ""
+}
+
+// Patient makes the masters bear one of them that is silent for a minute, as Sentinel.Patient.
+func (c *Cluster) Patient() *Cluster {
+	c.t.Helper()
+	for _, m := range c.Masters {
+		m.do("CONFIG SET cluster-node-timeout 60000")
+	}
+	return c
+}
+
+// StartClusterNode starts a server that is a whole cluster by itself: it has all slots, and refuses what touches several. It is
+// gone when the test ends.
+func StartClusterNode(t testing.TB) *Server {
+	t.Helper()
+	s := onPort(t, func(bus int) []string {
+		return []string{"--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-port", strconv.Itoa(bus)}
+	})
+	s.do("CLUSTER ADDSLOTSRANGE 0 16383")
+	poll(t, "the node to serve", func() bool { return strings.Contains(s.do("CLUSTER INFO"), "cluster_state:ok") })
+	return s
 }
 
 // URL names the masters as `--redis` takes them.
