@@ -1,58 +1,23 @@
 package jobs
 
 import (
-	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
-	"github.com/redis/go-redis/v9"
-
 	"offload/quota"
 	"offload/transfer"
 )
 
-// clockStore is a store whose clock the test moves.
-type clockStore struct {
-	mini   *miniredis.Miniredis
-	client *redis.Client
-}
-
-func (s clockStore) Client() redis.UniversalClient { return s.client }
-
-func (s clockStore) MakeRedisClient() any {
-	return redis.NewClient(&redis.Options{Addr: s.mini.Addr()})
-}
-
-func (s clockStore) Abandon() {}
-
-func (s clockStore) Replicated(context.Context) error { return nil }
-
-// forecastWorld is a service on a store with a movable clock, and an account "anna" with a limit of its own.
-func forecastWorld(t *testing.T, limit int64, cfg quota.Config) (*world, clockStore) {
+// forecastWorld is a service on a store with a movable clock, and an account "anna" with a limit of its own. The clock goes on by
+// itself: maintenance looks at jobs by it.
+func forecastWorld(t *testing.T, limit int64, cfg quota.Config) *quotaWorld {
 	t.Helper()
-	m := miniredis.RunT(t)
-	m.SetTime(time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC))
-	st := clockStore{m, redis.NewClient(&redis.Options{Addr: m.Addr()})}
-	t.Cleanup(func() { _ = st.client.Close() })
-	w := &world{t: t, src: t.TempDir(), dst: filepath.Join(t.TempDir(), "dst")}
-	var err error
-	if w.ledger, err = quota.New(st.client, cfg); err != nil {
-		t.Fatal(err)
-	}
-	if w.svc, err = New(Config{Store: st, Ledger: w.ledger}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := w.svc.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	w := newQuotaWorld(t, cfg, miniClock)
 	w.setLimit("anna", limit)
-	return w, st
+	return w
 }
 
 func (w *world) setLimit(account string, limit int64) {
@@ -88,13 +53,13 @@ func (w *world) forAnna(prefix string, n, size int) Order {
 
 // What a job is told of its periods is what the ledger then does with it: seven files of which two fit a month.
 func TestForecastIsWhatComes(t *testing.T) {
-	w, st := forecastWorld(t, 10_000, quota.Config{})
+	w := forecastWorld(t, 10_000, quota.Config{})
 	w.worker(w.svc, WorkerOptions{})
 	j := w.enqueue(w.forAnna("a", 7, 4000))
 	w.reach(j.ID, Waiting, Completed, CompletedW, FailedState)
 	first := w.forecast(j.ID)
 	if first.Periods != 4 || first.Bytes != 20_000 || first.Available != 2000 || first.Fits || first.BoundBy != quota.BoundByQuota ||
-		first.Ends == nil || first.Ends.Format(time.DateOnly) != "2027-02-01" {
+		first.Ends == nil || first.Ends.Format(time.DateOnly) != "2027-04-01" {
 		t.Fatalf("%+v: %s", first, first.Sentence())
 	}
 	resets := int64(0)
@@ -106,7 +71,7 @@ func TestForecastIsWhatComes(t *testing.T) {
 		if resets++; resets == first.Periods {
 			t.Fatal("it takes longer than forecast")
 		}
-		st.mini.SetTime(f.WaitUntil.Add(time.Minute))
+		w.goTo(f.WaitUntil.Add(time.Minute))
 		if err := w.svc.QuotaChanged(t.Context(), "anna"); err != nil {
 			t.Fatal(err)
 		}
@@ -228,7 +193,7 @@ func TestLaneAndShare(t *testing.T) {
 
 // A remote that a job reads from and writes to counts each byte twice, and each call once.
 func TestForecastNeeds(t *testing.T) {
-	w, _ := forecastWorld(t, 10_000, quota.Config{Remotes: map[string]quota.RemoteLimits{"gdrive": {PerDay: 9000, Calls: 50}}})
+	w := forecastWorld(t, 10_000, quota.Config{Remotes: map[string]quota.RemoteLimits{"gdrive": {PerDay: 9000, Calls: 50}}})
 	j := Job{Source: "gdrive:a", Dest: "gdrive:b", Account: "anna", State: Transferring}
 	var work quota.Work
 	work.Add(4000)
@@ -256,7 +221,7 @@ func TestForecastNeeds(t *testing.T) {
 // A forecast goes no faster than the bandwidth of the job and that of all jobs let it; several jobs together no faster than
 // theirs together, if each has one.
 func TestForecastKeepsToTheBandwidth(t *testing.T) {
-	w, _ := forecastWorld(t, 10_000, quota.Config{})
+	w := forecastWorld(t, 10_000, quota.Config{})
 	if err := w.svc.SetBandwidth(t.Context(), "1M"); err != nil {
 		t.Fatal(err)
 	}
