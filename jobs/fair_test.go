@@ -349,6 +349,7 @@ func TestTwoJobsShareAScarceQuota(t *testing.T) {
 			t.Fatal(err)
 		}
 		a, b := w.enqueue(w.into("anna", "a", Normal)), w.enqueue(w.into("anna", "b", Normal))
+		w.slot(Normal).turns(t, 2) // both are scanned before: who has nothing to move yet gets no credit for it
 		w.worker(w.svc, WorkerOptions{Batches: 2})
 		until(t, "the quota is used up", func() bool { return w.copied(a.ID, b.ID) == files })
 		for _, id := range []string{a.ID, b.ID} {
