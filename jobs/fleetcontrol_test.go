@@ -51,17 +51,15 @@ func (w *world) busyAll(pool []*Service) {
 func TestPauseStopsTheFleet(t *testing.T) {
 	eachStore(t, func(t *testing.T, w *world) {
 		c := cloudWorld(w)
-		c.Delay = 300 * time.Millisecond
-		free := stuck(c)
-		defer free()
+		c.Delay = 150 * time.Millisecond // a file of which nothing has come for half a second would be cut
 		pool, _ := w.pool(c, 3, WorkerOptions{Batches: 2, Transfers: 3})
-		for i := range 240 {
+		const many = 400
+		for i := range many {
 			w.put(fmt.Sprintf("dir%02d/f%03d", i/10, i), 500)
 		}
 		want := files(t, w.src)
 		j := w.enqueue(w.order(transfer.DeleteVerified))
 		w.busyAll(pool)
-		free()
 		began := time.Now()
 		if _, err := w.svc.Pause(t.Context(), j.ID); err != nil {
 			t.Fatal(err)
@@ -80,7 +78,7 @@ func TestPauseStopsTheFleet(t *testing.T) {
 			t.Fatal(err)
 		}
 		j = w.reach(j.ID, Completed, CompletedW, FailedState)
-		if j.State != Completed || j.Files.Deleted != 240 || c.Calls("download") != 240 || j.Bytes.Wasted != 0 {
+		if j.State != Completed || j.Files.Deleted != many || c.Calls("download") != many || j.Bytes.Wasted != 0 {
 			t.Errorf("%s, %+v, %d downloads, %+v", j.State, j.Files, c.Calls("download"), j.Bytes)
 		}
 		if !maps.Equal(files(t, w.dst), want) {
