@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,6 +25,7 @@ import (
 //	spawn NAME offload ARGS...      run beside the script; output goes to NAME.log
 //	end NAME N                      interrupt it and expect the exit status N
 //	wait-file FILE                  wait until it exists
+//	wait-match VARIABLE FILE REGEXP wait until a line of the file matches, and keep what its group found
 //	kill9 NAME                      kill it
 //	size FILE BYTES                 make a file of so many bytes
 //	sparse FILE BYTES               make a file of so many bytes that takes no room on disk
@@ -40,7 +42,7 @@ func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		<-b.done
 	}
 	return map[string]func(*testscript.TestScript, bool, []string){
-		"status": cmdStatus, "json": cmdJSON, "wait-json": cmdWaitJSON, "size": cmdSize, "sparse": cmdSparse, "wait-file": cmdWaitFile, "id": cmdID, "spawn": spawn, "end": end, "kill9": kill,
+		"status": cmdStatus, "json": cmdJSON, "wait-json": cmdWaitJSON, "size": cmdSize, "sparse": cmdSparse, "wait-file": cmdWaitFile, "wait-match": cmdWaitMatch, "id": cmdID, "spawn": spawn, "end": end, "kill9": kill,
 	}
 }
 
@@ -117,12 +119,15 @@ func mismatch(doc any, arg string) string {
 	return ""
 }
 
-// cmdWaitJSON runs a command until its JSON has a field's value, for at most a minute.
+// waitTime is how long scripts wait for what must come: the machine may be slow, and busy with other tests.
+const waitTime = 3 * time.Minute
+
+// cmdWaitJSON runs a command until its JSON has a field's value, for at most waitTime.
 func cmdWaitJSON(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: wait-json field=value command args...")
 	}
-	deadline := time.NewTimer(time.Minute)
+	deadline := time.NewTimer(waitTime)
 	defer deadline.Stop()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
@@ -138,17 +143,17 @@ func cmdWaitJSON(ts *testscript.TestScript, neg bool, args []string) {
 		select {
 		case <-tick.C:
 		case <-deadline.C:
-			ts.Fatalf("%s after a minute: %s", args[0], problem)
+			ts.Fatalf("%s after %s: %s", args[0], waitTime, problem)
 		}
 	}
 }
 
-// cmdWaitFile waits for a file to appear, for at most a minute.
+// cmdWaitFile waits for a file to appear, for at most waitTime.
 func cmdWaitFile(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: wait-file FILE")
 	}
-	deadline := time.NewTimer(time.Minute)
+	deadline := time.NewTimer(waitTime)
 	defer deadline.Stop()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -160,6 +165,33 @@ func cmdWaitFile(ts *testscript.TestScript, neg bool, args []string) {
 		case <-tick.C:
 		case <-deadline.C:
 			ts.Fatalf("%s doesn't appear", args[0])
+		}
+	}
+}
+
+// cmdWaitMatch waits for a line in a file that something else writes, for at most waitTime, and puts the first group of the pattern
+// into a variable.
+func cmdWaitMatch(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: wait-match VARIABLE FILE REGEXP")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[2])
+	ts.Check(err)
+	deadline := time.NewTimer(waitTime)
+	defer deadline.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		text, err := os.ReadFile(ts.MkAbs(args[1]))
+		ts.Check(err)
+		if found := pattern.FindSubmatch(text); len(found) > 1 {
+			ts.Setenv(args[0], string(found[1]))
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			ts.Fatalf("%s never holds %s: %s", args[1], args[2], text)
 		}
 	}
 }
@@ -239,7 +271,7 @@ func cmdSpawn(spawned *registry, ts *testscript.TestScript, neg bool, args []str
 	ts.Check(err)
 	b := &background{cmd: exec.Command(path, args[2:]...), done: make(chan struct{})}
 	b.cmd.Dir, b.cmd.Stdout, b.cmd.Stderr = ts.MkAbs("."), log, log
-	for _, name := range []string{"HOME", "OFFLOAD_DATA", "RCLONE_CONFIG", "PATH", "TMPDIR", "GORACE"} {
+	for _, name := range []string{"HOME", "OFFLOAD_DATA", "OFFLOAD_DASHBOARD_LISTEN", "RCLONE_CONFIG", "PATH", "TMPDIR", "GORACE"} {
 		b.cmd.Env = append(b.cmd.Env, name+"="+ts.Getenv(name))
 	}
 	ts.Check(b.cmd.Start())
@@ -275,12 +307,12 @@ func cmdEnd(spawned *registry, ts *testscript.TestScript, neg bool, args []strin
 	}
 	b := spawned.take(ts, args[0])
 	ts.Check(b.cmd.Process.Signal(syscall.SIGINT))
-	deadline := time.NewTimer(time.Minute)
+	deadline := time.NewTimer(waitTime)
 	defer deadline.Stop()
 	select {
 	case <-b.done:
 	case <-deadline.C:
-		ts.Fatalf("%s didn't end in a minute", args[0])
+		ts.Fatalf("%s didn't end in %s", args[0], waitTime)
 	}
 	ts.Logf("%s", ts.ReadFile(args[0]+".log"))
 	if got := strconv.Itoa(b.cmd.ProcessState.ExitCode()); got != args[1] {
