@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -19,17 +18,17 @@ import (
 	"offload/remotes"
 )
 
-// awaitPort waits until rclone's port for consents can be had. Any connection on this machine may have been given it as its own
-// end, and it stays so for a minute after that has ended.
+// awaitPort waits until rclone's port for consents can be had, and keeps it for the test. Any connection on this machine may have been
+// given it as its own end, and it stays so for a minute after that has ended.
 func awaitPort(t *testing.T) {
 	t.Helper()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	late := time.After(3 * time.Minute)
 	for {
-		l, err := net.Listen("tcp", "127.0.0.1:53682")
+		free, err := takePort(53682)
 		if err == nil {
-			_ = l.Close()
+			t.Cleanup(free)
 			return
 		}
 		select {
@@ -100,7 +99,7 @@ func (b *browser) Write(p []byte) (int, error) {
 // web server ends a moment after its answer, and reads rclone's global settings then, which the next test sets.
 func TestSignInInABrowser(t *testing.T) {
 	if os.Getenv("OFFLOAD_TEST_CHILD") == "" {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestSignInInABrowser$", "-test.timeout=4m")
+		cmd := exec.Command(os.Args[0], "-test.run=^TestSignInInABrowser$", "-test.timeout=8m")
 		cmd.Env = append(os.Environ(), "OFFLOAD_TEST_CHILD=1")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
@@ -158,7 +157,7 @@ func TestSignInInABrowser(t *testing.T) {
 // one's own. It runs in a process of its own for the same reason.
 func TestPagesSignInInABrowser(t *testing.T) {
 	if os.Getenv("OFFLOAD_TEST_CHILD") == "" {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestPagesSignInInABrowser$", "-test.timeout=4m")
+		cmd := exec.Command(os.Args[0], "-test.run=^TestPagesSignInInABrowser$", "-test.timeout=8m")
 		cmd.Env = append(os.Environ(), "OFFLOAD_TEST_CHILD=1")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
