@@ -101,18 +101,31 @@ func (s *formSite) post(path string, pairs ...string) page {
 	for i := 0; i < len(pairs); i += 2 {
 		form.Add(pairs[i], pairs[i+1])
 	}
-	return s.read(s.client.PostForm(s.srv.URL+path, form))
+	got := s.read(s.client.PostForm(s.srv.URL+path, form))
+	if strings.Contains(got.text, serviceAsked) { // where the machine is busy the service takes longer than the page waits
+		return s.load(got.path, func(p page) bool { return !strings.Contains(p.text, serviceAsked) }, "how the sign-in stands")
+	}
+	return got
 }
+
+// serviceAsked is what the page of a sign-in says while the service is being talked to.
+const serviceAsked = "The service is being asked.</strong>"
 
 // until loads a page again until it holds a text, as its Refresh says.
 func (s *formSite) until(path, want string) page {
 	s.t.Helper()
+	return s.load(path, func(p page) bool { return strings.Contains(p.text, want) }, want)
+}
+
+// load loads a page again until it is as it should be.
+func (s *formSite) load(path string, ok func(page) bool, want string) page {
+	s.t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	late := time.After(60 * time.Second)
+	late := time.After(3 * time.Minute)
 	for {
 		got := s.get(path)
-		if strings.Contains(got.text, want) {
+		if ok(got) {
 			return got
 		}
 		select {
