@@ -156,7 +156,7 @@ func TestDoctorTellsWhatKeepsItOut(t *testing.T) {
 			tt.break_(p)
 			began := time.Now()
 			r := p.examine(t, exitWarnings)
-			if took := time.Since(began); took > 15*time.Second {
+			if took := time.Since(began); took > 2*doctorTime { // a busy machine takes its time around it, rclone would take minutes
 				t.Errorf("it took %v", took)
 			}
 			if f := finding(t, r, tt.id); f.Level != tt.level || f.Command != tt.command {

@@ -43,6 +43,13 @@ func (b *inbox) address() string {
 	return "generic://" + strings.TrimPrefix(b.URL, "http://") + "/hook/hunter2token?disabletls=yes"
 }
 
+// refuse tells whether what comes is to be refused from now on.
+func (b *inbox) refuse(all bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refus = all
+}
+
 func (b *inbox) all() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -78,20 +85,20 @@ func TestRunTellsItsEnd(t *testing.T) {
 func TestRunWithoutItsService(t *testing.T) {
 	h, b := newHome(t), newInbox(t)
 	h.env["OFFLOAD_MESSAGES_URL"] = b.address()
-	b.refus = true
-	run := func(to string) {
+	b.refuse(true)
+	run := func(to string, refused bool) {
 		t.Helper()
 		r := h.offload(t, "", "run", filepath.Join(h.dir, "a"), filepath.Join(h.dir, to), "--label", to)
 		if r.code != 0 || strings.Contains(r.out+r.err, "hunter2") {
 			t.Fatalf("status %d: %s", r.code, r.err)
 		}
-		if b.refus && !strings.Contains(r.err, "403") {
+		if refused && !strings.Contains(r.err, "403") {
 			t.Errorf("nothing is said of the failure: %s", r.err)
 		}
 	}
-	run("first")
-	b.refus = false
-	run("second")
+	run("first", true)
+	b.refuse(false)
+	run("second", false)
 	if got := strings.Join(b.all(), "\n"); strings.Count(got, "first (") != 1 || strings.Count(got, "second (") != 1 {
 		t.Errorf("told %q", got)
 	}
