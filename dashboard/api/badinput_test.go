@@ -281,6 +281,7 @@ func TestStoreAway(t *testing.T) {
 func between(t *testing.T, in net.Listener, socket string) (cut func()) {
 	var mu sync.Mutex
 	var open []net.Conn
+	var over bool // it was cut: what was accepted a moment before is cut, too
 	var all sync.WaitGroup
 	all.Go(func() {
 		for {
@@ -295,6 +296,10 @@ func between(t *testing.T, in net.Listener, socket string) (cut func()) {
 			}
 			mu.Lock()
 			open = append(open, from, to)
+			if over {
+				from.Close()
+				to.Close()
+			}
 			mu.Unlock()
 			for _, way := range [][2]net.Conn{{from, to}, {to, from}} {
 				all.Go(func() {
@@ -307,6 +312,7 @@ func between(t *testing.T, in net.Listener, socket string) (cut func()) {
 	cut = sync.OnceFunc(func() {
 		in.Close()
 		mu.Lock()
+		over = true
 		for _, c := range open {
 			c.Close()
 		}
