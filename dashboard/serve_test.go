@@ -118,6 +118,10 @@ func writeCertificate(t *testing.T, certFile, keyFile string, number int64) {
 		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		written := time.Unix(number, 0) // the file system's own clock may not have gone on since the one before, of the same size
+		if err := os.Chtimes(file, written, written); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -174,13 +178,14 @@ func TestReadiness(t *testing.T) {
 	s := newSite(t, func(c *Config) {
 		c.Ping = func(context.Context) error { asked++; return down }
 	})
+	began := time.Now()
 	for range 50 {
 		if a := s.ask(t, "GET", "/readyz", ""); a.status != 503 || a.body != "the store doesn't answer\n" {
 			t.Fatalf("%d %s", a.status, a.body)
 		}
 	}
-	if asked > 3 {
-		t.Errorf("the store was asked %d times", asked)
+	if took := time.Since(began); asked > 3+int(took/time.Second) {
+		t.Errorf("the store was asked %d times in %v", asked, took)
 	}
 	if a := s.ask(t, "GET", "/healthz", ""); a.status != 200 {
 		t.Errorf("alive: %d", a.status)
