@@ -61,14 +61,18 @@ func (f finding) String() string {
 }
 
 // axe returns what axe-core finds on the page as it is now: rules of WCAG 2.0 to 2.2, levels A and AA, and good practice. It
-// notes which page that was.
+// notes which page that was. A live page keeps still meanwhile, as one that is left: axe looks for a while, and would ask parts that
+// were replaced what is around them.
 func (tb *tab) axe() []finding {
 	tb.t.Helper()
 	// preload would fetch style sheets again, which the page's policy needn't allow.
-	expr := axeSource(tb.t) + `; axe.run(document, {preload: false, resultTypes: ["violations"]}).then(r => ({
-  Page: (document.querySelector("main") || document.body).dataset.page || "", Found: r.violations}))`
+	expr := axeSource(tb.t) + `; window.dispatchEvent(new PageTransitionEvent("pagehide"));
+axe.run(document, {preload: false, resultTypes: ["violations"]}).then(r => ({
+  Page: (document.querySelector("main") || document.body).dataset.page || "", Found: r.violations})).finally(() =>
+  window.dispatchEvent(new PageTransitionEvent("pageshow", {persisted: true})))`
 	var err error
-	for range 5 { // a page that loads itself again takes axe with it
+	for range 10 { // a page that loads itself again takes axe with it
+		tb.whole() // of what isn't there yet axe would complain
 		var seen looked
 		ctx, cancel := context.WithTimeout(tb.ctx, patience)
 		seen, err = chromedp.Run(ctx, chromedp.Evaluate[looked](expr, chromedp.EvalAwaitPromise))
@@ -90,6 +94,7 @@ func (tb *tab) axe() []finding {
 // above a table have the table's width.
 func (tb *tab) width() string {
 	wide, _ := ask[string](tb, `(() => {
+  if (!document.body) return "";
   const room = document.documentElement.clientWidth, nav = document.querySelector(".top nav");
   if (nav && nav.scrollWidth > nav.clientWidth) return "the navigation has " + nav.scrollWidth + " of " + nav.clientWidth + " px";
   const squeezed = [...document.querySelectorAll("caption:not(.unseen)")].find(c => c.offsetWidth && c.offsetWidth < c.parentElement.offsetWidth / 2);

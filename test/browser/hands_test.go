@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"offload/internal/cloudtest"
 )
@@ -127,7 +128,7 @@ func TestScheduleByHand(t *testing.T) {
 	tb.look("schedule")
 	tb.click("Run now")
 	tb.see("A worker runs it now")
-	eventually(t, patience, func() string { return "the schedule's job to be done" }, func() bool {
+	eventually(t, 2*time.Minute, func() string { return "the schedule's job to be done" }, func() bool {
 		return strings.Contains(h.say(0, "", "jobs", "list", "--json"), `"state":"completed"`)
 	})
 	if _, there := h.dropbox.Get("/Backup/a letter.txt"); !there {

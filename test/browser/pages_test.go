@@ -52,6 +52,7 @@ func inspect(t *testing.T, url string, sights []sight) {
 func (tb *tab) faults(width int64, scheme, name string, tell func(format string, args ...any)) {
 	tb.t.Helper()
 	how := fmt.Sprintf("%d px, %s", width, scheme)
+	tb.whole()
 	if wide := tb.width(); wide != "" {
 		tell("%s at %s: something has no room: %s", name, how, wide)
 	}

@@ -22,8 +22,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// patience is how long a tab waits for what must come: the machine may be busy.
-const patience = 30 * time.Second
+// patience is how long a tab waits for what must come: the machine may be slow, and busy with other tests.
+const patience = 90 * time.Second
 
 // tab is one window of the browser with cookies of its own. What the browser complains of fails the test at its end.
 type tab struct {
@@ -36,6 +36,7 @@ type tab struct {
 	complaints []string
 	forgiven   []*regexp.Regexp
 	loading    bool // it is on its way to another page
+	ways       int  // how often it went on its way
 }
 
 // openTab opens a window on a dashboard. proxy is the way to other hosts, "" for none.
@@ -62,6 +63,7 @@ func openTab(t testing.TB, base, proxy string) *tab {
 		t.Fatalf("listen to the window: %v", err)
 	}
 	do(tb, audits.Enable, cdp.Empty{})
+	do(tb, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}) // whichever window was opened last
 	tb.size(1280, 900)
 	tb.scheme("light")
 	return tb
@@ -120,7 +122,16 @@ func (tb *tab) hear(ev any) {
 func (tb *tab) leads(elsewhere bool) {
 	tb.mu.Lock()
 	defer tb.mu.Unlock()
-	tb.loading = elsewhere
+	if tb.loading = elsewhere; elsewhere {
+		tb.ways++
+	}
+}
+
+// left is how often the window went on its way to another page so far.
+func (tb *tab) left() int {
+	tb.mu.Lock()
+	defer tb.mu.Unlock()
+	return tb.ways
 }
 
 // rests tells whether the window isn't on its way to another page. Between the click on a button and the page it leads to, what the
@@ -274,6 +285,12 @@ func (tb *tab) until(what, expr string) {
 	})
 }
 
+// whole waits until the page is there with all that belongs to it: one that loads itself again is neither for a moment.
+func (tb *tab) whole() {
+	tb.t.Helper()
+	tb.until("the page to be whole", `document.readyState === "complete"`)
+}
+
 // count is how many elements of the page a selector finds.
 func (tb *tab) count(css string) int {
 	n, _ := ask[int](tb, fmt.Sprintf("document.querySelectorAll(%q).length", css))
@@ -295,7 +312,12 @@ const finder = `(() => {
     if (l) return l.control;
     return best([...document.querySelectorAll("input, select, textarea")].filter(shown), want, e => (e.getAttribute("aria-label") || e.name || "").toLowerCase());
   };
-  return {button, field};
+  const leads = e => { // whether a click on it leads to another page
+    const a = e.closest("a[href]"), b = e.closest("button, input");
+    if (a) return !a.target && !a.hasAttribute("download") && !a.getAttribute("href").startsWith("#");
+    return !!b && !!b.form && b.type === "submit" && (b.formNoValidate || b.form.noValidate || b.form.checkValidity());
+  };
+  return {button, field, leads};
 })()`
 
 // place is where in the window something lies.
@@ -303,6 +325,7 @@ type place struct {
 	X, Y    float64
 	Covered string // what lies over it, "" for nothing
 	Off     bool   // it is disabled
+	Leads   bool   // a click on it leads to another page
 }
 
 // find waits for an element that the finder's function gives for the words, and returns its place, scrolled to.
@@ -310,13 +333,13 @@ func (tb *tab) find(kind, words string) place {
 	tb.t.Helper()
 	var p, last *place
 	expr := fmt.Sprintf(`(() => {
-  const e = %s.%s(%q);
+  const finder = %s, e = finder.%s(%q);
   if (!e || document.readyState !== "complete") return null;
   e.scrollIntoView({block: "center", inline: "center", behavior: "instant"});
   const r = e.getBoundingClientRect(), x = r.x + r.width/2, y = r.y + r.height/2;
   const top = document.elementFromPoint(x, y);
   const own = top && (e === top || e.contains(top) || top.contains(e) || (top.control === e) || (top.closest("label") && top.closest("label").control === e));
-  return {X: x, Y: y, Covered: own ? "" : (top ? top.outerHTML.slice(0, 200) : "nothing: it lies outside of the window"), Off: !!e.disabled};
+  return {X: x, Y: y, Covered: own ? "" : (top ? top.outerHTML.slice(0, 200) : "nothing: it lies outside of the window"), Off: !!e.disabled, Leads: finder.leads(e)};
 })()`, finder, kind, words)
 	eventually(tb.t, patience, func() string { return fmt.Sprintf("a %s %q to use (%+v)", kind, words, p) }, func() bool {
 		got, ok := ask[*place](tb, expr)
@@ -332,11 +355,14 @@ func (tb *tab) has(kind, words string) bool {
 	return is
 }
 
-// click clicks with the mouse on the button or link with these words.
+// click clicks with the mouse on the button or link with these words. Where that leads elsewhere, the window is on its way then.
 func (tb *tab) click(words string) {
 	tb.t.Helper()
-	p := tb.find("button", words)
+	p, before := tb.find("button", words), tb.left()
 	tb.act(fmt.Sprintf("click %q", words), chromedp.MouseClickXY(p.X, p.Y))
+	if p.Leads { // the browser may put it off until it has shown that the button was pressed
+		eventually(tb.t, patience, func() string { return fmt.Sprintf("the click on %q to lead elsewhere", words) }, func() bool { return tb.left() > before })
+	}
 }
 
 // tick clicks on the box or choice with these words.
