@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"offload/internal/cloudtest"
 )
@@ -24,9 +25,11 @@ func TestPagesOfRoom(t *testing.T) {
 		{"schedules none", "/schedules", http.StatusOK, []string{"Schedules"}},
 		{"where nothing", "/where", http.StatusOK, nil},
 	})
-	h.say(0, "", "schedules", "add", "keep-room", "--free", "icloud:", "--to", "dropbox:Archive", "--target", "1GiB", "--every", "day", "--at", "03:00",
+	at := farOff()
+	hours := fmt.Sprintf("%d,%d", time.Now().Add(12*time.Hour).Hour(), time.Now().Add(13*time.Hour).Hour())
+	h.say(0, "", "schedules", "add", "keep-room", "--free", "icloud:", "--to", "dropbox:Archive", "--target", "1GiB", "--every", "day", "--at", at,
 		"--zone", "Europe/Berlin")
-	h.say(0, "", "schedules", "add", strings.Repeat("long-name", 7), "icloud:Photos", "dropbox:Backup/"+strings.Repeat("Photos", 9), "--cron", "*/5 2,3 1-7 * mon")
+	h.say(0, "", "schedules", "add", strings.Repeat("long-name", 7), "icloud:Photos", "dropbox:Backup/"+strings.Repeat("Photos", 9), "--cron", "*/5 "+hours+" 1-7 * mon")
 	h.say(0, "", "schedules", "add", "check", "--scrub", "all", "--every", "month", "--on", "last", "--at", "04:30")
 	h.say(0, "", "schedules", "pause", "check")
 	moved := h.say(0, "", "enqueue", "icloud:Documents", "dropbox:Backup", "--delete-source", "verified")
@@ -34,7 +37,7 @@ func TestPagesOfRoom(t *testing.T) {
 	held := h.say(0, "", "enqueue", "icloud:Photos", "dropbox:Backup", "--delete-source", "verified", "--hold", "7d")
 	h.await(held, "the job to hold", func(j job) bool { return j.Reason == "hold" })
 	inspect(t, url, []sight{
-		{"schedules", "/schedules", http.StatusOK, []string{"keep-room", "03:00", "Europe/Berlin"}},
+		{"schedules", "/schedules", http.StatusOK, []string{"keep-room", at, "Europe/Berlin"}},
 		{"where", "/where?q=return", http.StatusOK, []string{"Return 2018.pdf"}},
 		{"where long", "/where?q=very", http.StatusOK, []string{"Verylong"}},
 		{"where none", "/where?q=nothing+of+the+kind", http.StatusOK, nil},
