@@ -124,13 +124,12 @@ func doctorRemotes(arg string) ([]string, error) {
 
 // patient is what the doctor looks at, and how.
 func (r *remoteSet) patient(names []string, backup int64) doctor.Patient {
-	opener := transfer.Opener{Backends: ownBackends(&transfer.LocalFleet{}, r.log)}
+	opener := r.opener()
 	p := doctor.Patient{Backup: backup, Network: fshttp.NewTransport(context.Background())}
 	for _, size := range r.cfg.ICloudPlans {
 		p.Plans = append(p.Plans, int64(size))
 	}
 	if r.p != nil {
-		opener = r.p.opener()
 		p.Store = r.p.jobs
 		p.Allowance = func(ctx context.Context) (doctor.Allowance, error) {
 			st, err := r.p.ledger.Status(ctx, r.cfg.Account)

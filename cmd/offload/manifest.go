@@ -296,10 +296,7 @@ func (a *app) eachManifest(c *cli.Context, r *remoteSet, remote string, yield fu
 	if err != nil {
 		return err
 	}
-	opener := transfer.Opener{Backends: ownBackends(&transfer.LocalFleet{}, r.log)}
-	if r.p != nil {
-		opener = r.p.opener()
-	}
+	opener := r.opener()
 	found := 0
 	err = opener.Manifests(c.Context, remote, manifest.Extension, func(path string, in io.Reader) error {
 		found++

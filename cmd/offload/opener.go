@@ -22,8 +22,9 @@ func (p *parts) opener() transfer.Opener {
 			// Only files of unknown length need it; what can't be spooled fails with the same cause.
 			p.log.Warn("prepare the spool folder", "dir", dir, "error", err)
 		}
-		p.openerMade = transfer.Opener{Backends: ownBackends(p.jobs.Fleet(), p.log), Spool: dir,
-			Calls: transfer.InstallCallGate(p.jobs.CallGate())}
+		var backends map[string]transfer.Backend
+		backends, p.openerEnd = ownBackends(p.jobs.Fleet(), p.log)
+		p.openerMade = transfer.Opener{Backends: backends, Spool: dir, Calls: transfer.InstallCallGate(p.jobs.CallGate())}
 	})
 	return p.openerMade
 }

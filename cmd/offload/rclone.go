@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,12 +24,16 @@ import (
 	"offload/configs"
 	"offload/jobs"
 	"offload/remotes"
+	"offload/transfer"
 )
 
 // setUpRclone gives rclone, whose settings are global, its configuration file, cache folder, log, name and network. It is
 // called once, before any remote is opened. A missing configuration file is an error only where it was named.
 func (a *app) setUpRclone(ctx context.Context, cfg configs.Config, log *slog.Logger) (*remotes.Composed, error) {
 	fs.SetLogger(rcloneHandler{log.With("from", "rclone").Handler()})
+	if shared, ok := http.DefaultTransport.(*http.Transport); ok {
+		shared.CloseIdleConnections() // it changes itself at its first use, and rclone copies it without a lock
+	}
 	ci := fs.GetConfig(ctx)
 	ci.LogLevel = rcloneLevel(ctx, log)
 	ci.AskPassword = false // an encrypted rclone.conf is opened with RCLONE_CONFIG_PASS
@@ -133,6 +138,7 @@ type remoteSet struct {
 	log  *slog.Logger
 	conf *remotes.Composed
 	p    *parts // nil where there is no store yet
+	end  func() // ends what the backends have under way that were made without a store; nil where none were
 }
 
 // remoteSet sets up the remotes of a command. The caller closes the set.
@@ -148,7 +154,17 @@ func (a *app) remoteSetAt(c *cli.Context, level string) (*remoteSet, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &remoteSet{a, cfg, log, conf, p}, nil
+	return &remoteSet{a: a, cfg: cfg, log: log, conf: conf, p: p}, nil
+}
+
+// opener opens remotes, with the store or without.
+func (r *remoteSet) opener() transfer.Opener {
+	if r.p != nil {
+		return r.p.opener()
+	}
+	var backends map[string]transfer.Backend
+	backends, r.end = ownBackends(&transfer.LocalFleet{}, r.log)
+	return transfer.Opener{Backends: backends}
 }
 
 // needStore makes the store where there is none yet.
@@ -160,6 +176,9 @@ func (r *remoteSet) needStore(ctx context.Context) (err error) {
 }
 
 func (r *remoteSet) close() {
+	if r.end != nil {
+		r.end()
+	}
 	if r.p != nil {
 		r.p.closeLogged()
 	}

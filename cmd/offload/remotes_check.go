@@ -33,10 +33,7 @@ func (a *app) runRemotesCheck(c *cli.Context) error {
 		return err
 	}
 	defer r.close()
-	opener := transfer.Opener{Backends: ownBackends(&transfer.LocalFleet{}, r.log)}
-	if r.p != nil {
-		opener = r.p.opener()
-	}
+	opener := r.opener()
 	if name, err = remotePath("remote", name); err != nil {
 		return err
 	}

@@ -31,6 +31,7 @@ type parts struct {
 
 	openerOnce sync.Once
 	openerMade transfer.Opener // by opener, with the first remote that is opened
+	openerEnd  func()          // ends what the opener's backends have under way
 }
 
 // open opens the store and builds ledger and service on it. The caller closes the parts.
@@ -118,6 +119,9 @@ func (p *parts) Close() error {
 	if p.jobs != nil {
 		p.openerMade.Calls.Remove()
 		errs = append(errs, p.jobs.Close())
+	}
+	if p.openerEnd != nil {
+		p.openerEnd() // it uses the store
 	}
 	return errors.Join(append(errs, p.store.Close())...)
 }

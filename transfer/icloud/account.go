@@ -55,8 +55,9 @@ type Account struct {
 
 	mu      sync.Mutex
 	session session
-	saved   string  // cookies as the config last had them, read or written
-	flight  *flight // the recovery under way
+	saved   string    // cookies as the config last had them, read or written
+	flight  *flight   // the recovery under way
+	flying  []*flight // all that run, those that nobody waits for among them
 	refusal refusal
 	refused streak    // refusals by Apple
 	tried   time.Time // last sign-in

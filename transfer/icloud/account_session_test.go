@@ -309,6 +309,46 @@ func TestWaitingForARecoveryEndsWithTheContext(t *testing.T) {
 	})
 }
 
+// Close waits for a recovery that nobody waits for any more, as long as that heeds its end within a moment.
+func TestCloseWaitsForRecoveries(t *testing.T) {
+	for name, c := range map[string]struct{ takes, waits time.Duration }{
+		"one that ends": {time.Second, time.Second}, "one that heeds nothing": {time.Hour, landTime},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newApple(t)
+				a := p.account(Options{})
+				over := false
+				a.signer = func(ctx context.Context, _ string, _ credentials, _ string, _ *api.Session) (*api.Session, error) {
+					<-ctx.Done()
+					<-time.After(c.takes) // of the bubble's own clock
+					over = true
+					return nil, ctx.Err()
+				}
+				p.expire()
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan []error)
+				go func() { done <- listN(ctx, a, 1) }()
+				synctest.Wait()
+				cancel()
+				<-done
+				all := New(Options{})
+				all.accounts["icloud"] = a
+				began := time.Now()
+				all.Close()
+				if took := time.Since(began); took != c.waits {
+					t.Errorf("it took %v, want %v", took, c.waits)
+				}
+				if c.takes < landTime && !over {
+					t.Error("the recovery goes on")
+				}
+				all.Close() // nothing is left to wait for, or not for long
+				<-time.After(c.takes)
+			})
+		})
+	}
+}
+
 func TestCookiesOfAnswersAreKeptWithoutARace(t *testing.T) {
 	p := newApple(t)
 	p.rotate = true

@@ -3,6 +3,8 @@ package icloud
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,6 +43,19 @@ func New(o Options) *Clouds {
 		o.Now = time.Now
 	}
 	return &Clouds{opt: o, accounts: map[string]*Account{}}
+}
+
+// Close ends the recoveries of sessions that are under way, and waits for them, but not for long. Whoever opened the accounts uses
+// them no more: a recovery that was left alone would use the store and rclone's settings when others have them.
+func (c *Clouds) Close() {
+	c.mu.Lock()
+	all := slices.Collect(maps.Values(c.accounts))
+	c.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), landTime)
+	defer cancel()
+	for _, a := range all {
+		a.land(ctx.Done())
+	}
 }
 
 // account returns the account of a remote, signed in. An account whose sign-in was refused is kept all the same: it

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/rclone/rclone/backend/iclouddrive/api"
@@ -18,6 +19,7 @@ const (
 	signInPause   = time.Minute      // between two sign-ins; longer where they follow each other
 	signInCalm    = time.Hour        // sign-ins further apart don't follow each other
 	recoveryLimit = 7 * time.Minute  // rclone waits up to five for the approval of a device
+	landTime      = 2 * time.Second  // that Close waits for recoveries, which may not heed the end of their context
 )
 
 // flight is one recovery of the session, for all who wait for it.
@@ -88,6 +90,7 @@ func (a *Account) recover(ctx context.Context, gen uint64, status int) error {
 		own, cancel := context.WithTimeout(transfer.WithCallMark(context.WithoutCancel(ctx), a.mark), recoveryLimit)
 		f = &flight{done: make(chan struct{}), cancel: cancel}
 		a.flight = f
+		a.flying = append(a.flying, f)
 		go a.fly(own, f, gen, status)
 	}
 	f.waiters++
@@ -117,7 +120,23 @@ func (a *Account) fly(ctx context.Context, f *flight, gen uint64, status int) {
 	if a.flight == f {
 		a.flight = nil
 	}
+	a.flying = slices.DeleteFunc(a.flying, func(other *flight) bool { return other == f })
 	close(f.done)
+}
+
+// land ends the recoveries that run and waits for them, until late.
+func (a *Account) land(late <-chan struct{}) {
+	a.mu.Lock()
+	flying := slices.Clone(a.flying)
+	a.mu.Unlock()
+	for _, f := range flying {
+		f.cancel()
+		select {
+		case <-f.done:
+		case <-late:
+			return
+		}
+	}
 }
 
 // renewInTurn renews the session as the only one of all workers. A turn that is lost on the way ends the work.
