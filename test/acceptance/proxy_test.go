@@ -52,12 +52,17 @@ func newProxy(t testing.TB, target string, rate int64) *proxy {
 		},
 	}
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() { _ = recover() }() // ReverseProxy aborts a handler whose client was killed
 		if r.Method == http.MethodDelete {
 			p.mu.Lock()
 			p.deletes[r.URL.Path]++
 			p.mu.Unlock()
+			// What is counted is carried out, though its client dies just then, as a server does that was asked: else whoever
+			// takes the file over would have to ask again.
+			asked, done := context.WithCancel(context.WithoutCancel(r.Context()))
+			defer done()
+			r = r.WithContext(asked)
 		}
-		defer func() { _ = recover() }() // ReverseProxy aborts a handler whose client was killed
 		if wait(r.Context(), p.delay) {
 			forward.ServeHTTP(w, r)
 		}
