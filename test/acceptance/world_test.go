@@ -54,9 +54,6 @@ func newWorld(t testing.TB, fill func(dir string)) *world {
 	copyTree(t, w.keep, w.source)
 	w.startWebDAV()
 	w.startS3(gateway)
-	if out, err := w.rcloneCommand("mkdir", "s3:"+bucket).CombinedOutput(); err != nil {
-		t.Fatalf("make the bucket: %v\n%s", err, out)
-	}
 	return w
 }
 
@@ -78,8 +75,9 @@ func (w *world) startWebDAV() *process {
 	return p
 }
 
-// startS3 serves the destination. versitygw doesn't tell which port the kernel chose, so that one is picked before,
-// and another where somebody was quicker.
+// startS3 serves the destination, and makes the bucket. versitygw doesn't tell which port the kernel chose, so that one is
+// picked before, and another where somebody was quicker: then it ends, and that it is somebody else who answers meanwhile
+// tells the bucket, which isn't made here.
 func (w *world) startS3(gateway string) {
 	for range 5 {
 		addr := freeAddress(w.t)
@@ -87,10 +85,16 @@ func (w *world) startS3(gateway string) {
 		cmd.Env = append(w.env(), "ROOT_ACCESS_KEY="+accessKey, "ROOT_SECRET_KEY="+secretKey)
 		p := start(w.t, "versitygw", cmd)
 		eventually(w.t, 30*time.Second, "versitygw to listen", func() bool { return answers("tcp", addr) || !p.running() })
-		if p.running() {
-			w.s3 = "http://" + addr
+		if !p.running() {
+			continue
+		}
+		w.s3 = "http://" + addr
+		out, err := w.rcloneCommand("mkdir", "s3:"+bucket).CombinedOutput()
+		if _, none := os.Stat(w.dest); err == nil && none == nil {
 			return
 		}
+		w.t.Logf("make the bucket: %v\n%s", err, out)
+		p.kill()
 	}
 	w.t.Fatal("versitygw didn't start")
 }
