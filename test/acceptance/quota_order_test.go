@@ -20,7 +20,10 @@ func (c *clouds) commitOrder() func() []string {
 	var mu sync.Mutex
 	var order []string
 	c.play.Fault(cloudtest.Fault{Endpoint: "dropbox:finish_batch_v2", Kind: cloudtest.Do, Hook: func(r *http.Request) {
-		body, _ := io.ReadAll(r.Body) // a call that was cut is carried out by nobody
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return // a call that was cut is carried out by nobody
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		for _, m := range pattern.FindAllSubmatch(body, -1) {
