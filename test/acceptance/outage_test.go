@@ -1,6 +1,8 @@
 package acceptance
 
 import (
+	"errors"
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -104,10 +106,10 @@ func (s *stopping) enqueue(more ...string) string {
 	return decode[job](s.t, s.run(0, append([]string{"enqueue", "icloud:", "dropbox:Backup", "--delete-source", "verified", "--json"}, more...)...)).ID
 }
 
-// terminate sends SIGTERM.
+// terminate sends SIGTERM. Where it is the second one, the first may have done.
 func (s *stopping) terminate(p *process) {
 	s.t.Helper()
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		s.t.Fatal(err)
 	}
 }
