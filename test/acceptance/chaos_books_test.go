@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"path"
@@ -351,6 +352,13 @@ func (c *chaos) allow(account string, limit int64) {
 	w.limit = limit
 	c.allowMu.Unlock()
 	c.run(0, "quota", "set", "--account", account, "--limit", fmt.Sprint(limit))
+}
+
+// accounts are those that are watched.
+func (c *chaos) accounts() []string {
+	c.allowMu.Lock()
+	defer c.allowMu.Unlock()
+	return slices.Sorted(maps.Keys(c.allowances))
 }
 
 // auditQuota demands that no account was above its limit at any look, and that what the source served is booked.

@@ -150,7 +150,7 @@ func freezeWorker(c *chaos, d *deed) bool {
 }
 
 func stopWorker(c *chaos, d *deed) bool {
-	m := c.pick(func(m *member) bool { return m.up() && !m.frozen })
+	m := c.pick(func(m *member) bool { return m.up() && !m.frozen && m.begun() })
 	if m == nil || c.hampered() > 1 || m.proc.cmd.Process.Signal(syscall.SIGTERM) != nil {
 		return false
 	}

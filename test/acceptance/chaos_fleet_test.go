@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -32,7 +33,7 @@ type member struct {
 // start starts the next process of the worker. What it says goes to a file of its own.
 func (m *member) start() {
 	m.lives++
-	file, err := os.Create(filepath.Join(m.run.dir, fmt.Sprintf("%s-%03d.log", m.name, m.lives)))
+	file, err := os.Create(m.log())
 	if err != nil {
 		m.run.t.Fatal(err)
 	}
@@ -49,6 +50,17 @@ func (m *member) start() {
 		_ = cmd.Wait() // the status is read from ProcessState
 	}()
 	m.proc, m.expect, m.told = p, false, time.Time{}
+}
+
+// log is the file of what the present process says.
+func (m *member) log() string {
+	return filepath.Join(m.run.dir, fmt.Sprintf("%s-%03d.log", m.name, m.lives))
+}
+
+// begun tells whether the process has begun to work. A signal that comes before it listens for any ends it in its own way.
+func (m *member) begun() bool {
+	said, err := os.ReadFile(m.log())
+	return err == nil && strings.Contains(string(said), "worker started")
 }
 
 // tend starts a worker that has ended, and notices how it ended.
@@ -147,6 +159,9 @@ func (c *chaos) fleet(n int) {
 
 // stopAll tells all workers to stop and waits until they have.
 func (c *chaos) stopAll() {
+	eventually(c.t, time.Minute, "all workers to have started", func() bool {
+		return !slices.ContainsFunc(c.members, func(m *member) bool { return m.up() && !m.begun() })
+	})
 	for _, m := range c.members {
 		if m.up() {
 			m.told = time.Now()

@@ -164,6 +164,12 @@ func (c *chaos) weather() {
 		return tries[r.URL.Path] <= 2
 	}
 	one := func(f cloudtest.Fault) struck { return struck{c.play.Fault(f)} }
+	// Of what is called seldom, since many files go in one call, one strikes for certain.
+	sure := func(f cloudtest.Fault) struck {
+		once := f
+		once.Share, once.After, once.Times = 0, 5, 1
+		return struck{c.play.Fault(once), c.play.Fault(f)}
+	}
 	c.play.Fault(cloudtest.Fault{Endpoint: "icloud:content", Kind: cloudtest.Do, Hook: func(r *http.Request) {
 		timer := time.NewTimer(time.Duration(c.brake.Load()))
 		defer timer.Stop()
@@ -180,8 +186,8 @@ func (c *chaos) weather() {
 			c.play.Fault(cloudtest.Fault{Endpoint: "dropbox:append_v2", Kind: cloudtest.Cut, CutAt: 0.5, Share: 0.02}),
 			c.play.Fault(cloudtest.Fault{Endpoint: "dropbox:upload_session_start", Kind: cloudtest.Cut, CutAt: 0.5, Share: 0.01}),
 		},
-		"commits without answer":   one(cloudtest.Fault{Endpoint: "dropbox:finish_batch_v2", Kind: cloudtest.Lost, Share: 0.02}),
-		"deletions without answer": one(cloudtest.Fault{Endpoint: "icloud:moveItemsToTrash", Kind: cloudtest.Lost, Share: 0.02}),
+		"commits without answer":   sure(cloudtest.Fault{Endpoint: "dropbox:finish_batch_v2", Kind: cloudtest.Lost, Share: 0.02}),
+		"deletions without answer": sure(cloudtest.Fault{Endpoint: "icloud:moveItemsToTrash", Kind: cloudtest.Lost, Share: 0.02}),
 		"refused by iCloud (503)":  c.refuse(http.StatusServiceUnavailable, 0.003, icloudCalls()...),
 		"refused by Dropbox (429)": c.refuse(http.StatusTooManyRequests, 0.003, dropboxCalls()...),
 	}
@@ -307,9 +313,9 @@ func (c *chaos) settle() {
 	c.brake.Store(0)
 	c.finish(true)
 	c.say("the faults have ended; %d of %d files of the last job are at Dropbox", c.dropbox.Committed()-c.committed, c.nFiles)
-	// Unhindered the files of one job take a minute or two on an idle machine. What a dead worker held comes free within
-	// seconds, and what it had set aside of the quota within a minute.
-	limit := c.calm.Add(5*time.Minute + c.length/2)
+	// Unhindered the files of one job take a minute or two on an idle machine, and many times that on a busy one. What a dead
+	// worker held comes free within seconds.
+	limit := c.calm.Add(12*time.Minute + c.length/2)
 	for !c.current.ended || !c.tight.ended() {
 		if time.Now().After(limit) {
 			c.t.Fatalf("the jobs didn't end within %s after the last fault: %s is %s, %s is %s", time.Since(c.calm).Round(time.Second),
@@ -318,6 +324,16 @@ func (c *chaos) settle() {
 		c.step()
 	}
 	c.say("all jobs have ended")
+	// What a worker had set aside of the quota that couldn't give it back comes free within a minute.
+	eventually(c.t, 2*time.Minute, "all that was set aside of the quota to come free", func() bool {
+		c.step()
+		for _, account := range c.accounts() {
+			if c.quotaOf(account).Reserved != 0 {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // try runs a command that may fail, and returns its status and what it said.
