@@ -125,7 +125,7 @@ func (f *fleetRun) run() {
 	c.waits(id)
 	took := time.Since(began)
 	var q quota
-	eventually(t, time.Minute, "nothing of what is left to fit", func() bool {
+	eventually(t, 4*time.Minute, "nothing of what is left to fit", func() bool {
 		q = c.quotaOf(f.name) // what was given back as the job began to wait wakes it once more
 		return q.Reserved == 0 && f.smallest() > q.Available && c.show(id).State == "waiting"
 	})
@@ -235,8 +235,13 @@ func TestEightWorkersNeverExceedAQuotaFromWebDAVToS3(t *testing.T) {
 	seen := watch(t, c.redis, "default")
 	id := strings.TrimSpace(c.run(0, "enqueue", "src:", "s3:"+bucket, "--delete-source", "verified"))
 	c.waits(id)
+	var q quota
+	eventually(t, 2*time.Minute, "nearly all of the allowance to be used, and nothing to be set aside", func() bool {
+		q = c.quota() // what was given back as the job began to wait wakes it once more
+		return q.Used >= fleetAllowance*95/100 && q.Reserved == 0 && c.show(id).State == "waiting"
+	})
 
-	all, served, q := seen(), way.total(), c.quota()
+	all, served := seen(), way.total()
 	cut, reset := way.cuts()
 	t.Logf("served %d (%.1f %%), used %d (%.1f %%), wasted %d, at most %d in %d looks; %d downloads cut and %d reset, %d uploads broken",
 		served, percent(served), q.Used, percent(q.Used), q.Wasted, all.most, all.looks, cut, reset, refused())
@@ -248,9 +253,6 @@ func TestEightWorkersNeverExceedAQuotaFromWebDAVToS3(t *testing.T) {
 	}
 	if served > fleetAllowance || served > q.Used {
 		t.Errorf("the source served %d bytes of an allowance of %d, and %d are booked", served, fleetAllowance, q.Used)
-	}
-	if q.Used < fleetAllowance*95/100 || q.Reserved != 0 {
-		t.Errorf("the job waits with a quota of %+v, want 95 %% of it used and nothing reserved", q)
 	}
 	w.nothingLost()
 }

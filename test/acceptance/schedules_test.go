@@ -3,6 +3,7 @@ package acceptance
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -33,19 +34,22 @@ func TestAKilledProcessLeavesItsSchedulesToTheOther(t *testing.T) {
 			cmd.Path, cmd.Args[0] = bin, bin
 			cmd.Env = append(cmd.Env, "OFFLOAD_FAILPOINT="+step)
 			first := start(t, "the worker that dies", cmd)
-			eventually(t, time.Minute, "the first worker", func() bool {
-				return len(decode[struct{ Workers []struct{} }](t, c.run(0, "workers", "list", "--json")).Workers) == 1
+			store := &asker{network: "unix", address: strings.TrimPrefix(c.redis, "unix://"), patience: 10 * time.Second}
+			defer store.close()
+			eventually(t, time.Minute, "the first worker to look after the schedules", func() bool {
+				leader, err := store.text("GET", "{offload:schedules}:lead")
+				return err == nil && leader != ""
 			})
 			c.start("worker")
 			c.run(0, "schedules", "add", "often", filepath.Join(w.dir, "src"), filepath.Join(w.dir, "dst"), "--cron", "* * * * *", "--zone", "Europe/Berlin")
 			select {
 			case <-first.ended:
-			case <-time.After(90 * time.Second):
+			case <-time.After(3 * time.Minute): // it is due within one
 				t.Fatal("the first worker didn't die: it ran nothing")
 			}
 			died := time.Now()
 			var s scheduled
-			eventually(t, time.Minute, "the other one to take the run over", func() bool {
+			eventually(t, 3*time.Minute, "the other one to take the run over", func() bool {
 				s = decode[scheduled](t, c.run(0, "schedules", "show", "often", "--json"))
 				return len(s.Runs) > 0
 			})
