@@ -59,7 +59,7 @@ func TestAFrozenWorkerComesBackAndHarmsNothing(t *testing.T) {
 	froze := time.Now()
 	s.nothingLost(t)
 	heir := c.start("worker")
-	j := c.await(id, "the other worker to end the job", 2*time.Minute, job.ended)
+	j := c.await(id, "the other worker to end the job", limit(), job.ended)
 	if j.State != "completed" || j.Files.Deleted != n || j.Files.Copied+j.Files.Skipped != n {
 		t.Errorf("the job is %+v", j)
 	}
@@ -89,7 +89,7 @@ func TestAFrozenWorkerComesBackAndHarmsNothing(t *testing.T) {
 	deleted, committed := deletions.Load(), commits.Load()
 	late.Store(false)
 	next := c.run(0, "enqueue", "icloud:More", "dropbox:Backup/More", "--delete-source", "verified")
-	if j := c.await(next[:26], "the worker that was frozen to do the next job", time.Minute, job.ended); j.State != "completed" || j.Files.Deleted != 5 {
+	if j := c.await(next[:26], "the worker that was frozen to do the next job", limit(), job.ended); j.State != "completed" || j.Files.Deleted != 5 {
 		t.Errorf("the next job is %+v", j)
 	}
 	if !victim.running() {

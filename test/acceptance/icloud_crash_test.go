@@ -13,7 +13,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"offload/internal/cloudtest"
 )
@@ -165,7 +164,7 @@ func TestKilledAtEachStepNothingIsLost(t *testing.T) {
 			cmd.Path = bin
 			cmd.Env = append(cmd.Env, fmt.Sprintf("OFFLOAD_FAILPOINT=%s:%d", st.at, st.nth))
 			p := start(t, "offload to be killed", cmd)
-			p.status(t, time.Minute)
+			p.status(t, limit())
 			if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || ws.Signal() != syscall.SIGKILL {
 				t.Fatalf("it ended as %v, want it killed at %q", cmd.ProcessState, st.at)
 			}

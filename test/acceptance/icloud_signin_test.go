@@ -249,7 +249,7 @@ func TestReconnectWakesTheWorkersJob(t *testing.T) {
 				workers = append(workers, elsewhere.start("worker"))
 			}
 			id := strings.TrimSpace(c.run(0, "enqueue", "icloud:", "dropbox:Backup", "--delete-source", "verified"))
-			j := c.await(id, "the job to wait for a sign-in", time.Minute, func(j job) bool { return j.State == "waiting" || j.ended() })
+			j := c.await(id, "the job to wait for a sign-in", limit(), func(j job) bool { return j.State == "waiting" || j.ended() })
 			if j.Reason != "sign_in" || hit.Count() != 1 || j.Files.Failed != 0 {
 				t.Fatalf("the job is %+v, want it to wait for a sign-in, and no file failed", j)
 			}
@@ -285,7 +285,7 @@ func TestReconnectWakesTheWorkersJob(t *testing.T) {
 				}
 			}
 			contains(t, c.say(0, "", "remotes", "reconnect", "icloud", "--code", c.account.Code()), "1 job woken")
-			last := c.await(id, "the job to end", time.Minute, job.ended)
+			last := c.await(id, "the job to end", limit(), job.ended)
 			if last.State != "completed" || last.Files.Failed != 0 || last.Files.Copied != 80 || last.Files.Deleted != 80 {
 				t.Errorf("the job is %+v, want it completed with all files moved", last)
 			}

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // TestKilledWhileTelling kills the program at each step of a message. Each job's end is told: once, or twice where it was
@@ -49,12 +48,12 @@ func TestKilledWhileTelling(t *testing.T) {
 				return cmd
 			}
 			cmd := command("first", "OFFLOAD_FAILPOINT="+at)
-			start(t, "offload to be killed", cmd).status(t, time.Minute)
+			start(t, "offload to be killed", cmd).status(t, limit())
 			if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || ws.Signal() != syscall.SIGKILL {
 				t.Fatalf("it ended as %v, want it killed at %q", cmd.ProcessState, at)
 			}
 			for _, label := range []string{"first", "second"} { // the first goes on with what was killed, or finds all there
-				if code := start(t, "offload", command(label)).status(t, time.Minute); code != 0 {
+				if code := start(t, "offload", command(label)).status(t, limit()); code != 0 {
 					t.Fatalf("status %d", code)
 				}
 			}

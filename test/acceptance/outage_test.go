@@ -31,7 +31,7 @@ func TestCloudsAwayForAWhile(t *testing.T) {
 	})
 	calls := away.Count()
 	away.Remove()
-	if code := p.status(t, 2*time.Minute); code != 0 {
+	if code := p.status(t, limit()); code != 0 {
 		t.Fatalf("exit status %d", code)
 	}
 	if len(told) == 0 {
@@ -117,7 +117,7 @@ func (s *stopping) terminate(p *process) {
 // completes waits for the job's end, and demands that all was moved and nothing lost.
 func (s *stopping) completes(id string) {
 	s.t.Helper()
-	j := s.await(id, "the job to end", 3*time.Minute, job.ended)
+	j := s.await(id, "the job to end", limit(), job.ended)
 	if j.State != "completed" || j.Files.Failed != 0 {
 		s.t.Errorf("%+v", j)
 	}

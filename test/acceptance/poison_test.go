@@ -60,7 +60,7 @@ func (p *pool) enqueue() string {
 // end waits for the end of a job, with the workers tended to.
 func (p *pool) end(id string) job {
 	p.t.Helper()
-	return p.c.await(id, "the job to end", 4*time.Minute, func(j job) bool {
+	return p.c.await(id, "the job to end", limit(), func(j job) bool {
 		p.tend()
 		return j.ended()
 	})

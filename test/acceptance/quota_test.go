@@ -84,5 +84,5 @@ func TestADeadWorkersReservationComesFree(t *testing.T) {
 	c.run(0, "quota", "set", "--account", "default", "--limit", fmt.Sprint(held.Used+left+held.Reserved/2))
 	way.setRate(0)
 	c.start("worker")
-	whole(t, w, c, c.await(id, "the reservation to come free and the job to end", 5*time.Minute, job.ended))
+	whole(t, w, c, c.await(id, "the reservation to come free and the job to end", limit(), job.ended))
 }

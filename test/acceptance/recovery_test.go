@@ -59,7 +59,7 @@ func TestAKilledWorkersFilesMoveAgainWithin45Seconds(t *testing.T) {
 			case <-time.After(recoveryBound):
 				t.Fatalf("nothing of the killed worker moved for %s", recoveryBound)
 			}
-			last := c.await(id, "the job to end", 2*time.Minute, job.ended)
+			last := c.await(id, "the job to end", limit(), job.ended)
 			t.Logf("the last file after the kill: %.1f s", time.Since(killed).Seconds())
 			if took := time.Since(killed); took > recoveryBound {
 				t.Errorf("the killed worker's files took %s", took)

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/text/unicode/norm"
 
@@ -307,7 +306,7 @@ func TestRestoreKilledAtEachStep(t *testing.T) {
 			cmd := c.command("restore", job.ID, "--yes")
 			cmd.Path = bin
 			cmd.Env = append(cmd.Env, "OFFLOAD_FAILPOINT="+at)
-			start(t, "offload to be killed", cmd).status(t, time.Minute)
+			start(t, "offload to be killed", cmd).status(t, limit())
 			if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || ws.Signal() != syscall.SIGKILL {
 				t.Fatalf("it ended as %v, want it killed", cmd.ProcessState)
 			}

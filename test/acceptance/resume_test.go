@@ -123,7 +123,7 @@ func TestLargeFileIsHandedOverAtAStop(t *testing.T) {
 	s.nothingLost(t)
 	before := c.served()
 	start(t, "second worker", c.command("worker"))
-	c.await(id, "the job to end", 2*time.Minute, job.ended)
+	c.await(id, "the job to end", limit(), job.ended)
 	c.whole(t, s, large/2)
 	if got := c.served(); float64(got) > 1.4*large/2 {
 		t.Errorf("iCloud has handed out %d bytes for a file of %d, %d of them to the first worker", got, int64(large/2), before)

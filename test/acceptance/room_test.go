@@ -215,7 +215,7 @@ func TestHoldCalledOff(t *testing.T) {
 	contains(t, c.run(0, "jobs", "hold", "list"), id)
 	contains(t, c.run(0, "jobs", "hold", "keep", id), "nothing is deleted")
 	w := c.start("worker")
-	if j := c.await(id, "the job to end", 60*time.Second, job.ended); !strings.HasPrefix(j.State, "completed") {
+	if j := c.await(id, "the job to end", limit(), job.ended); !strings.HasPrefix(j.State, "completed") {
 		t.Errorf("the job is %s after its hold was called off", j.State)
 	}
 	c.run(1, "jobs", "hold", "release", id) // too late
@@ -244,7 +244,7 @@ func TestHoldWithTamperedDestination(t *testing.T) {
 
 	c.run(0, "jobs", "hold", "release", id)
 	w := c.start("worker")
-	j := c.await(id, "the job to end", 60*time.Second, job.ended)
+	j := c.await(id, "the job to end", limit(), job.ended)
 	w.interrupt(t)
 	if j.State != "completed_with_warnings" {
 		t.Errorf("the job is %s, want completed_with_warnings", j.State)
