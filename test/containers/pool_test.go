@@ -186,12 +186,16 @@ func (p *project) running(id string, files int) {
 // hurry lets the job go as fast as it can, and demands that it ends with every file moved.
 func (p *project) hurry(id, folder string, files int) {
 	p.t.Helper()
-	_, _, _ = p.tryCompose("exec", "-T", "worker", "offload", "jobs", "set", id, "--bwlimit", "off") // it may have ended
 	var j jobText
-	eventually(p.t, 3*time.Minute, "the job ends", func() bool {
-		j = p.show(id)
-		return j.State != "transferring" && j.State != "scanning" && j.State != "finishing"
+	rests := func() (ok bool) { // a store that was just started again may not answer yet
+		j, ok = p.tryShow(id)
+		return ok && j.State != "transferring" && j.State != "scanning" && j.State != "finishing"
+	}
+	eventually(p.t, 2*time.Minute, "the job is let go", func() bool {
+		_, _, status := p.tryCompose("exec", "-T", "worker", "offload", "jobs", "set", id, "--bwlimit", "off")
+		return status == 0 || rests()
 	})
+	eventually(p.t, 8*time.Minute, "the job ends", rests)
 	// What arrived when its worker was killed, before that was recorded, is found there by the next one: it is skipped.
 	if n := j.Files; j.State != "completed" || n.Found != files || n.Copied+n.Skipped != files || n.Deleted != files || n.Failed != 0 {
 		p.t.Errorf("the job ended as %+v, want %d files moved", j, files)

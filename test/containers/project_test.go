@@ -133,6 +133,13 @@ func (p *project) show(id string) (j jobText) {
 	return j
 }
 
+// tryShow is show where the program may not reach its store.
+func (p *project) tryShow(id string) (j jobText, ok bool) {
+	p.t.Helper()
+	out, _, status := p.tryCompose("exec", "-T", "worker", "offload", "jobs", "show", id, "--json")
+	return j, status == 0 && json.Unmarshal([]byte(out), &j) == nil
+}
+
 // redis runs a command in the store.
 func (p *project) redis(args ...string) string {
 	p.t.Helper()
