@@ -177,7 +177,7 @@ func (p *project) enqueue(folder, rate string) string {
 // running waits until so many files have arrived while the job goes on.
 func (p *project) running(id string, files int) {
 	p.t.Helper()
-	eventually(p.t, 2*time.Minute, "files arrive", func() bool { return p.play.Dropbox.Len() >= files })
+	eventually(p.t, 4*time.Minute, "files arrive", func() bool { return p.play.Dropbox.Len() >= files })
 	if j := p.show(id); j.State != "transferring" && j.State != "scanning" {
 		p.t.Fatalf("the job is %+v: this is no longer its middle", j)
 	}
@@ -215,16 +215,16 @@ func (p *project) survivesKills(t *testing.T) {
 	const files = 240
 	p.put("A", files, 8_000)
 	p.compose("up", "--detach", "--no-build", "--wait", "--scale", "worker=3")
-	id := p.enqueue("A", "20k")
-	p.running(id, files/10)
+	id := p.enqueue("A", "10k") // three minutes for what takes one on a slow machine
+	p.running(id, files/20)
 	var holding []string
-	eventually(t, time.Minute, "several workers hold work", func() bool {
+	eventually(t, 2*time.Minute, "several workers hold work", func() bool {
 		holding = p.holders(id)
 		return len(holding) > 1
 	})
 	p.d.docker("kill", "--signal", "KILL", holding[0])
 	p.d.crash(holding[1])
-	eventually(t, time.Minute, "Docker starts the crashed worker again", func() bool {
+	eventually(t, 2*time.Minute, "Docker starts the crashed worker again", func() bool {
 		return p.d.docker("inspect", "--format", "{{.RestartCount}} {{.State.Running}}", holding[1]) == "1 true"
 	})
 	before := p.play.Dropbox.Len()
@@ -233,7 +233,7 @@ func (p *project) survivesKills(t *testing.T) {
 	if n := len(p.containers("worker")); n != 3 {
 		t.Errorf("%d workers, want 3", n)
 	}
-	p.running(id, before+10)
+	p.running(id, before+5)
 	p.compose("restart", "redis")
 	p.hurry(id, "A", files)
 }
@@ -242,8 +242,8 @@ func (p *project) survivesKills(t *testing.T) {
 func (p *project) isUpdated(t *testing.T) {
 	const files = 160
 	p.put("B", files, 8_000)
-	id := p.enqueue("B", "10k")
-	p.running(id, p.play.Dropbox.Len()+10)
+	id := p.enqueue("B", "5k") // four minutes, in which containers start and stop one after the other
+	p.running(id, p.play.Dropbox.Len()+5)
 	// The same program under another label: another image to Docker. What differs between versions is for other tests.
 	p.d.docker("tag", image, "offload:before")
 	relabel := p.d.command(t.Context(), "build", "--tag", image, "--label", "org.opencontainers.image.version=1.2.4", "-")
