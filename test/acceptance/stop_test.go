@@ -92,7 +92,7 @@ func TestStopInAScan(t *testing.T) {
 	t.Parallel()
 	s := newStopping(t, cloudtest.Options{Seed: 23, Latency: cloudtest.Latency{List: 700 * time.Millisecond}})
 	dir := "deep"
-	for range 24 { // half of it is left when the second worker has started
+	for range 18 { // half of it is left when the second worker has started
 		s.stock.put(dir+"/file.txt", 300)
 		dir += "/deeper"
 	}
