@@ -80,7 +80,7 @@ func (c *clouds) whole(t *testing.T, s *stock, size int64) {
 
 func TestLargeFileGoesOnAfterKills(t *testing.T) {
 	t.Parallel()
-	c, s, appended := newLarge(t, large, 60<<20)
+	c, s, appended := newLarge(t, large, 30<<20) // a kill that comes late is still amid the file
 	order := []string{"run", "icloud:Documents", "dropbox:Backup/Documents", "--delete-source", "verified"}
 	for _, pieces := range []int{3, 3, 3} {
 		piece := appended(pieces)
@@ -96,7 +96,8 @@ func TestLargeFileGoesOnAfterKills(t *testing.T) {
 	c.whole(t, s, large)
 	got := c.served()
 	t.Logf("iCloud has handed out %d bytes for a file of %d, %.2f times its size", got, int64(large), float64(got)/large)
-	if float64(got) > 1.3*large {
+	// Each kill costs a piece of 16 MiB at most, and what the sockets held. Begun anew each time, it would be 1.8 times.
+	if float64(got) > 1.4*large {
 		t.Errorf("iCloud has handed out %d bytes for a file of %d", got, int64(large))
 	}
 	if used := c.quota().Used; used < got {
