@@ -157,15 +157,18 @@ func TestRandomKillsQuarantineNothing(t *testing.T) {
 	s.put("Documents/film.mov", 40<<20)
 	p := newPool(t, c, 3)
 	id := p.enqueue()
-	kills := 0
-	for kills < 20 && !c.show(id).ended() {
+	kills, seen := 0, job{}
+	for kills < 20 {
+		if seen = c.show(id); seen.ended() {
+			break
+		}
 		<-time.After(pause + time.Duration(seed.Int64N(int64(3*pause))))
 		p.workers[seed.IntN(len(p.workers))].kill()
 		kills++
 		p.tend()
 	}
 	j := p.end(id)
-	t.Logf("%d kills, job %+v", kills, j)
+	t.Logf("%d kills, %d of %d files copied before the last one, job %+v", kills, seen.Files.Copied, n+1, j)
 	if kills < 20 {
 		t.Errorf("the job ended after %d kills: it is too short to prove anything", kills)
 	}

@@ -71,7 +71,7 @@ func TestRedisIsAwayForLongerThanTheLeases(t *testing.T) {
 				t.Errorf("%d files were deleted without a lease", len(after)-len(before))
 			}
 			spent := cpu(t, workers) - busy
-			if limit := (gone - leaseTime) / 10; spent > limit {
+			if limit := (gone - leaseTime) / 5; spent > limit {
 				t.Errorf("two workers spent %s waiting for Redis, want at most %s", spent, limit)
 			}
 			w.nothingLost()
