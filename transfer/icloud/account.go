@@ -58,6 +58,7 @@ type Account struct {
 	saved   string    // cookies as the config last had them, read or written
 	flight  *flight   // the recovery under way
 	flying  []*flight // all that run, those that nobody waits for among them
+	ended   bool      // no recovery begins any more
 	refusal refusal
 	refused streak    // refusals by Apple
 	tried   time.Time // last sign-in

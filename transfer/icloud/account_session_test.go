@@ -342,7 +342,9 @@ func TestCloseWaitsForRecoveries(t *testing.T) {
 				if c.takes < landTime && !over {
 					t.Error("the recovery goes on")
 				}
-				all.Close() // nothing is left to wait for, or not for long
+				if err := a.recover(t.Context(), a.snapshot().gen, 0); !errors.Is(err, errEnded) && c.takes < landTime {
+					t.Errorf("a recovery after the end: %v", err)
+				}
 				<-time.After(c.takes)
 			})
 		})

@@ -22,6 +22,9 @@ const (
 	landTime      = 2 * time.Second  // that Close waits for recoveries, which may not heed the end of their context
 )
 
+// errEnded refuses a recovery after Close.
+var errEnded = errors.New("the iCloud session isn't renewed any more: the process ends")
+
 // flight is one recovery of the session, for all who wait for it.
 type flight struct {
 	done    chan struct{}
@@ -85,6 +88,10 @@ func (a *Account) recover(ctx context.Context, gen uint64, status int) error {
 		return nil // somebody has done it
 	}
 	f := a.flight
+	if f == nil && a.ended {
+		a.mu.Unlock()
+		return errEnded
+	}
 	if f == nil {
 		// The work goes on while anybody waits for it, whoever began.
 		own, cancel := context.WithTimeout(transfer.WithCallMark(context.WithoutCancel(ctx), a.mark), recoveryLimit)
@@ -124,9 +131,10 @@ func (a *Account) fly(ctx context.Context, f *flight, gen uint64, status int) {
 	close(f.done)
 }
 
-// land ends the recoveries that run and waits for them, until late.
+// land ends the recoveries that run and waits for them, until late. None begins after it: a call that was left alone may ask for one.
 func (a *Account) land(late <-chan struct{}) {
 	a.mu.Lock()
+	a.ended = true
 	flying := slices.Clone(a.flying)
 	a.mu.Unlock()
 	for _, f := range flying {
