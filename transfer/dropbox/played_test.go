@@ -132,7 +132,7 @@ func TestPlayedTrouble(t *testing.T) {
 
 // Somebody else commits to the account, without taking turns with us.
 func TestPlayedStrangersCommits(t *testing.T) {
-	w, remote := played(t, cloudtest.Options{Latency: cloudtest.Latency{Commit: 200 * time.Millisecond}})
+	w, remote := played(t, cloudtest.Options{Latency: cloudtest.Latency{Commit: 100 * time.Millisecond}})
 	w.Fault(cloudtest.Fault{Endpoint: "dropbox:finish_batch_v2", Kind: cloudtest.Do, Hook: cloudtest.Together(2)})
 	w.Dropbox.SetRetryAfter(1)
 	a := open(t, New(Options{}), remote+":")
@@ -145,7 +145,7 @@ func TestPlayedStrangersCommits(t *testing.T) {
 
 func TestPlayedLimit(t *testing.T) {
 	w, remote := played(t, cloudtest.Options{Latency: cloudtest.Latency{Upload: 20 * time.Millisecond, Commit: 20 * time.Millisecond}})
-	w.Dropbox.SetLimit(16)
+	w.Dropbox.SetLimit(12)
 	w.Dropbox.SetRetryAfter(1)
 	f := open(t, New(Options{}), remote+":")
 	p := f.(*Fs).login.pace
