@@ -1,9 +1,10 @@
 package configs
 
 import (
+	"os"
 	"testing"
 
-	"go.uber.org/goleak"
+	"offload/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }

@@ -8,22 +8,23 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"golang.org/x/crypto/bcrypt"
 
 	"offload/dashboard/guard"
 	"offload/internal/jobstest"
+	"offload/internal/leaktest"
 	"offload/internal/store"
 	"offload/jobs"
 	"offload/quota"
 	"offload/schedules"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
 
 // Whom the dashboards of these tests know.
 const (

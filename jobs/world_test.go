@@ -14,8 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"offload/internal/leaktest"
 	"offload/internal/redistest"
 	"offload/internal/store"
 	"offload/quota"
@@ -24,11 +23,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// rclone starts these once for a process and never ends them.
-		goleak.IgnoreAnyFunction("github.com/rclone/rclone/lib/pacer.New"),
-		goleak.IgnoreAnyFunction("go.opencensus.io/stats/view.(*worker).start"),
-	)
+	os.Exit(leaktest.Run(m, leaktest.Rclone()...))
 }
 
 // world is a service on a store with two folders to move files between.

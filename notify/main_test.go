@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"go.uber.org/goleak"
+	"offload/internal/leaktest"
 )
 
 // TestMain sends whatever isn't for this machine to a proxy that isn't there: no test reaches a service.
@@ -14,5 +14,5 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	goleak.VerifyTestMain(m)
+	os.Exit(leaktest.Run(m))
 }

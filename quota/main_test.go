@@ -2,18 +2,19 @@ package quota
 
 import (
 	"context"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
 
+	"offload/internal/leaktest"
 	"offload/internal/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
 
 // start is where the movable clocks of the tests begin.
 var start = time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)

@@ -1,6 +1,7 @@
 package remotes
 
 import (
+	"os"
 	"testing"
 	"time"
 
@@ -12,16 +13,12 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
+	"offload/internal/leaktest"
 	"offload/internal/redistest"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// rclone starts these once for a process and never ends them.
-		goleak.IgnoreAnyFunction("github.com/rclone/rclone/lib/pacer.New"),
-		goleak.IgnoreAnyFunction("go.opencensus.io/stats/view.(*worker).start"),
-		goleak.IgnoreAnyFunction("github.com/rclone/rclone/fs/accounting.(*tokenBucket).startSignalHandler.func1"),
-	)
+	os.Exit(leaktest.Run(m, append(leaktest.Rclone(), goleak.IgnoreAnyFunction("github.com/rclone/rclone/fs/accounting.(*tokenBucket).startSignalHandler.func1"))...))
 }
 
 // onBoth runs a test on miniredis, which is the inside of the embedded store, and on a real Redis.

@@ -14,9 +14,9 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
 
 	"offload/internal/jobstest"
+	"offload/internal/leaktest"
 	"offload/internal/redistest"
 	"offload/internal/store"
 	"offload/jobs"
@@ -24,7 +24,7 @@ import (
 	_ "offload/transfer/xtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
 
 // world is a store with schedules on it.
 type world struct {

@@ -3,11 +3,13 @@ package transfer_test
 import (
 	"context"
 	"log/slog"
+	"os"
 	"testing"
 
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/lib/atexit"
-	"go.uber.org/goleak"
+
+	"offload/internal/leaktest"
 )
 
 func TestMain(m *testing.M) {
@@ -15,5 +17,5 @@ func TestMain(m *testing.M) {
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	fs.GetConfig(context.Background()).LogLevel = fs.LogLevelEmergency
 	atexit.IgnoreSignals() // rclone's handler would end the process, and its goroutine never ends
-	goleak.VerifyTestMain(m)
+	os.Exit(leaktest.Run(m))
 }

@@ -8,7 +8,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
+
+	"offload/internal/leaktest"
 
 	"github.com/rclone/rclone/lib/atexit"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -20,23 +21,8 @@ import (
 type checkedMain struct{ *testing.M }
 
 func (m checkedMain) Run() int {
-	code := m.M.Run()
-	if code != 0 {
-		return code
-	}
-	find := func() error {
-		return goleak.Find(goleak.IgnoreTopFunction("github.com/rclone/rclone/fs/accounting.(*tokenBucket).startSignalHandler.func1"),
-			goleak.IgnoreTopFunction("github.com/rclone/rclone/fs/accounting.(*StatsInfo).averageLoop"))
-	}
-	err := find()
-	for end := time.Now().Add(30 * time.Second); err != nil && time.Now().Before(end); { // what ends may take its time on a busy machine
-		err = find()
-	}
-	if err != nil {
-		os.Stderr.WriteString(err.Error() + "\n")
-		return 1
-	}
-	return code
+	return leaktest.Run(m.M, goleak.IgnoreTopFunction("github.com/rclone/rclone/fs/accounting.(*tokenBucket).startSignalHandler.func1"),
+		goleak.IgnoreTopFunction("github.com/rclone/rclone/fs/accounting.(*StatsInfo).averageLoop"))
 }
 
 func TestMain(m *testing.M) {

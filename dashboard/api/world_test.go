@@ -16,10 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"offload/dashboard/live"
 	"offload/internal/jobstest"
+	"offload/internal/leaktest"
 	"offload/internal/store"
 	"offload/jobs"
 	"offload/quota"
@@ -28,11 +27,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// rclone starts these once for a process and never ends them.
-		goleak.IgnoreAnyFunction("github.com/rclone/rclone/lib/pacer.New"),
-		goleak.IgnoreAnyFunction("go.opencensus.io/stats/view.(*worker).start"),
-	)
+	os.Exit(leaktest.Run(m, leaktest.Rclone()...))
 }
 
 // world is the API of a service on an embedded store, with two folders to move files between.

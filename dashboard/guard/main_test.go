@@ -6,15 +6,17 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
 	"golang.org/x/crypto/bcrypt"
+
+	"offload/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
 
 // What the people of these tests sign in with.
 const (

@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,10 +20,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
-	"go.uber.org/goleak"
 
 	"offload/dashboard/live"
 	"offload/internal/jobstest"
+	"offload/internal/leaktest"
 	"offload/internal/store"
 	"offload/jobs"
 	"offload/quota"
@@ -31,11 +32,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// rclone starts these once for a process and never ends them.
-		goleak.IgnoreAnyFunction("github.com/rclone/rclone/lib/pacer.New"),
-		goleak.IgnoreAnyFunction("go.opencensus.io/stats/view.(*worker).start"),
-	)
+	os.Exit(leaktest.Run(m, leaktest.Rclone()...))
 }
 
 // world is a dashboard's metrics on an embedded store.

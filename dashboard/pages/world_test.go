@@ -16,11 +16,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"offload/dashboard/guard"
 	"offload/dashboard/live"
 	"offload/internal/jobstest"
+	"offload/internal/leaktest"
 	"offload/internal/store"
 	"offload/jobs"
 	"offload/quota"
@@ -29,7 +28,7 @@ import (
 	_ "offload/transfer/xtest" // the local backend
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
 
 // world is the pages over real services and two local folders.
 type world struct {

@@ -40,6 +40,7 @@ var allowed = map[string][]string{
 	"internal/cloudtest":     {},
 	"internal/redistest":     {},
 	"internal/jobstest":      {"internal/store", "jobs", "quota"},
+	"internal/leaktest":      {},
 	"internal/archtest":      {},
 	"internal/failpoint":     {},
 	"internal/human":         {},
@@ -71,7 +72,7 @@ var fences = []struct {
 
 // testsOnly lists what production code may not import.
 var testsOnly = []string{"testing", "net/http/httptest", "go.uber.org/goleak", "pgregory.net/rapid",
-	"github.com/rogpeppe/go-internal/testscript", module + "/internal/redistest", module + "/internal/jobstest", module + "/transfer/xtest", module + "/transfer/xcloud"}
+	"github.com/rogpeppe/go-internal/testscript", module + "/internal/redistest", module + "/internal/jobstest", module + "/internal/leaktest", module + "/transfer/xtest", module + "/transfer/xcloud"}
 
 func checkDirection(files []file) (wrong []string) {
 	for _, f := range files {

@@ -96,7 +96,7 @@ func (f file) at(n ast.Node) string { return f.name + ":" + strconv.Itoa(f.line(
 
 // testOnly tells whether a package serves tests alone, so that doubles and the testing package are at home there.
 func testOnly(pkg string) bool {
-	return path.Base(pkg) == "xtest" || pkg == "transfer/xcloud" || pkg == "internal/cloudtest" || pkg == "internal/redistest" || pkg == "internal/jobstest" || pkg == "internal/archtest" || strings.HasPrefix(pkg, "test/")
+	return path.Base(pkg) == "xtest" || pkg == "transfer/xcloud" || pkg == "internal/cloudtest" || pkg == "internal/redistest" || pkg == "internal/jobstest" || pkg == "internal/leaktest" || pkg == "internal/archtest" || strings.HasPrefix(pkg, "test/")
 }
 
 func functions(f file) []*ast.FuncDecl {

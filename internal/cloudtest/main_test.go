@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"offload/internal/leaktest"
+
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/config"
 	"github.com/rclone/rclone/fs/config/configfile"
@@ -23,19 +25,11 @@ func runTests(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	os.Setenv("RCLONE_CONFIG", filepath.Join(dir, "rclone.conf"))
-	if code := m.Run(); code != 0 {
-		return code
-	}
-	if err := goleak.Find(
+	return leaktest.Run(m,
 		// rclone's own, for the life of a process: statistics, exit handlers, what signal.Notify runs.
 		goleak.IgnoreTopFunction("github.com/rclone/rclone/fs/accounting.(*tokenBucket).startSignalHandler.func1"),
 		goleak.IgnoreAnyFunction("github.com/rclone/rclone/lib/atexit.Register.func1.1"),
-		goleak.IgnoreTopFunction("os/signal.loop"),
-	); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
+		goleak.IgnoreTopFunction("os/signal.loop"))
 }
 
 // start plays the clouds for a test.

@@ -7,10 +7,10 @@ import (
 	"syscall"
 	"testing"
 
-	"go.uber.org/goleak"
+	"offload/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
 
 // say sends one command, which must succeed, and returns its answer.
 func say(t *testing.T, socket, command string) string {

@@ -6,8 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"offload/internal/leaktest"
 	"offload/internal/redistest"
 )
 
@@ -19,7 +18,7 @@ func TestMain(m *testing.M) {
 		os.Exit(helper(mode, os.Args[1:]))
 	}
 	LogRedis(quiet())
-	goleak.VerifyTestMain(m)
+	os.Exit(leaktest.Run(m))
 }
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -2,6 +2,7 @@ package orderform
 
 import (
 	"maps"
+	"os"
 	"os/exec"
 	"reflect"
 	"slices"
@@ -9,13 +10,12 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"offload/internal/leaktest"
 	"offload/jobs"
 	"offload/transfer"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
 
 // full is an order in which every field differs from its default.
 func full() jobs.Order {

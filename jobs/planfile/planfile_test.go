@@ -4,18 +4,18 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"offload/internal/leaktest"
 	"offload/jobs"
 	"offload/transfer"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
 
 func made() time.Time { return time.Date(2026, 11, 22, 20, 0, 0, 0, time.UTC) }
 

@@ -18,24 +18,17 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"offload/internal/leaktest"
 )
 
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }
 
 func runTests(m *testing.M) int {
-	code := m.Run()
+	code := leaktest.Run(m)
 	if built := builtIn(); built != "" {
 		os.RemoveAll(built)
 	}
-	if code != 0 {
-		return code
-	}
-	if err := goleak.Find(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
+	return code
 }
 
 // program builds the real binary once for all tests and returns its path.

@@ -22,8 +22,9 @@ import (
 	"testing"
 	"time"
 
+	"offload/internal/leaktest"
+
 	"github.com/chromedp/chromedp"
-	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }
@@ -92,11 +93,7 @@ func runTests(m *testing.M) int {
 	if code != 0 {
 		return code
 	}
-	err := goleak.Find()
-	for end := time.Now().Add(30 * time.Second); err != nil && time.Now().Before(end); { // what ends may take its time on a busy machine
-		err = goleak.Find()
-	}
-	if err != nil {
+	if err := leaktest.Find(leaktest.Patience); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

@@ -20,8 +20,8 @@ import (
 	"github.com/rclone/rclone/fs/fserrors"
 	"github.com/rclone/rclone/fs/object"
 	"github.com/rclone/rclone/lib/atexit"
-	"go.uber.org/goleak"
 
+	"offload/internal/leaktest"
 	"offload/transfer"
 )
 
@@ -38,13 +38,9 @@ func TestMain(m *testing.M) {
 	}
 	configfile.Install()
 	config.LoadedData()
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		_ = os.RemoveAll(dir)
-		os.Exit(code)
-	}),
-		// rclone starts these once for a process and never ends them.
-		goleak.IgnoreAnyFunction("github.com/rclone/rclone/lib/pacer.New"),
-		goleak.IgnoreAnyFunction("go.opencensus.io/stats/view.(*worker).start"))
+	code := leaktest.Run(m, leaktest.Rclone()...)
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
 }
 
 // open opens a remote until the test ends.
