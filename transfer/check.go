@@ -176,7 +176,7 @@ func overlap(a, b fs.Fs) bool {
 }
 
 // plainName is a remote's name without the mark for parameters, but for remotes that are nothing but parameters.
-func plainName(f fs.Fs) string {
+func plainName(f fs.Info) string {
 	name, _, cut := strings.Cut(f.Name(), "{")
 	if cut && strings.HasPrefix(name, ":") {
 		return f.Name()

@@ -12,6 +12,9 @@ import (
 	"offload/internal/failpoint"
 )
 
+// errStillHere says that a source called a file gone which it lists.
+var errStillHere = errors.New("the source says that the file isn't there, and lists it")
+
 // DeleteProved deletes at the source what an earlier RunBatch copied or found at the destination and proved: for the
 // policy "complete" when the whole job is proved, and at the end of a hold. It proves the destination again first, under
 // the same rules. max is how many files it may delete, -1 for no limit. It may be called again after a crash.
@@ -192,6 +195,18 @@ func (w *work) remove(ctx context.Context, o Outcome, m mark, src fs.Object, aga
 	err := w.delete(ctx, Target{Path: w.e.SourcePath(), ID: m.id, ETag: m.etag, Size: m.size, ModTime: m.mtime, Object: src,
 		Held: w.r.env.Held})
 	failpoint.At("deleted")
+	if isNotFound(err) { // one word about one file: it is looked for
+		there, lerr := w.seeSource(ctx)
+		if lerr != nil {
+			return lerr
+		}
+		if there != nil && ruleUnchangedBeforeDeletion(m, markOf(ctx, there)) != "" {
+			return w.keep(ctx, o, CodeChangedLater, "it changed after it was copied")
+		}
+		if there != nil {
+			return sourceErr("delete source file", errStillHere)
+		}
+	}
 	switch {
 	case err == nil, isNotFound(err):
 		return w.deleted(ctx, o)

@@ -16,7 +16,7 @@ func (w *work) proof(ctx context.Context, o fs.Object, s *sent, content bool) (G
 		return "", "", destErr("compare size", errMismatch)
 	}
 	for _, t := range w.r.types {
-		h, err := hashOf(ctx, o, t, traits{}) // an upload of ours carries no claim that could be echoed
+		h, err := hashOf(ctx, o, t, w.r.dst.traits.ofOurs()) // an upload of ours carries no claim that could be echoed
 		if err != nil {
 			return "", "", destErr("read hash", err)
 		}
@@ -256,7 +256,7 @@ func (w *work) holds(ctx context.Context, o Outcome, m mark) (bool, error) {
 	if t != hash.None && dst.Fs().Hashes().Contains(t) {
 		echo := w.r.dst.traits
 		if o.Result == Copied {
-			echo = traits{} // an upload of ours carries no claim that could be echoed
+			echo = echo.ofOurs() // an upload of ours carries no claim that could be echoed
 		}
 		h, err := hashOf(ctx, dst, t, echo)
 		if err != nil {

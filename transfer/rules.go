@@ -23,7 +23,7 @@ func ruleGradeAllowsDeletion(g, min Grade) string {
 // ruleHashIsProof (rule 2): only a hash that can't well be equal by chance proves content, and only one that the
 // remote computed itself: an uploader's claim that the remote hands back is no proof.
 func ruleHashIsProof(t hash.Type, size int64, of traits) bool {
-	if of.echoFrom > 0 && size >= of.echoFrom {
+	if of.recites || of.echoFrom > 0 && size >= of.echoFrom {
 		return false
 	}
 	return t != hash.None && hash.Width(t, false) >= 32

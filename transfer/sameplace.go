@@ -13,6 +13,7 @@ import (
 
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/object"
+	"golang.org/x/text/unicode/norm"
 )
 
 // probe is the answer to whether source and destination are one place under two names.
@@ -47,8 +48,13 @@ func (w *work) ruleSourceIsNotDestination(ctx context.Context, src fs.Object, o 
 	return "", nil
 }
 
-// sameFile tells whether two objects are one file, by the disk or by the remote's own identifiers.
+// sameFile tells whether two objects are one file, by the disk, by the remote's own identifiers, or since one remote has them at
+// one place. Wrappers are taken off: a union shows the files of its upstreams, and its own root says nothing of where they lie.
 func sameFile(a, b fs.Object) bool {
+	if idOf(a) != "" && idOf(a) == idOf(b) {
+		return true
+	}
+	a, b = fs.UnWrapObject(a), fs.UnWrapObject(b)
 	if a.Fs().Features().IsLocal && b.Fs().Features().IsLocal {
 		x, err := os.Stat(localPath(a))
 		if err != nil {
@@ -57,7 +63,19 @@ func sameFile(a, b fs.Object) bool {
 		y, err := os.Stat(localPath(b))
 		return err != nil || os.SameFile(x, y)
 	}
-	return idOf(a) != "" && idOf(a) == idOf(b)
+	if idOf(a) != "" && idOf(a) == idOf(b) {
+		return true
+	}
+	return plainName(a.Fs()) == plainName(b.Fs()) && placeOf(a) == placeOf(b)
+}
+
+// placeOf is the path of a file from the top of its remote.
+func placeOf(o fs.Object) string {
+	p := norm.NFC.String(path.Join(o.Fs().Root(), o.Remote()))
+	if o.Fs().Features().CaseInsensitive {
+		p = foldName(p)
+	}
+	return strings.Trim(p, "/")
 }
 
 func localPath(o fs.Object) string {

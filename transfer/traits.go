@@ -22,6 +22,9 @@ type traits struct {
 	// echoFrom: for objects of this size in bytes and above the hash that the remote reports may be the uploader's
 	// claim and not the remote's own; 0 where hashes are the remote's own at every size.
 	echoFrom int64
+	// recites: hashes are those that its own layer computed on the way there and wrote down: they say what was sent, and
+	// nothing of what is stored.
+	recites bool
 	// eye: opening the remote twice costs little and shares no sign-in that two could spoil for each other (a refresh
 	// token that changes with each use, a session).
 	eye bool
@@ -44,10 +47,12 @@ func knownTraits() map[string]traits {
 		"googlephotos.Fs":    {sizeUntrusted: true, readOnly: "Google Photos lets no program delete files"},
 		"archive.Fs":         {readOnly: "archives are opened for reading only"},
 		"doi.Fs":             {readOnly: "published data sets can't be changed"},
+		"union.Fs":           {readOnly: "a union deletes what has the name on each of its remotes, also what was never read"},
 		"internetarchive.Fs": {sizeUntrusted: true},
 		// Multipart uploads keep the MD5 that the uploader named; 5 MiB is the smallest part S3 takes.
-		"s3.Fs":      {echoFrom: 5 << 20, eye: true, gathers: true},
-		"webdav.Fs":  {eye: true, gathers: true},
+		"s3.Fs":     {echoFrom: 5 << 20, eye: true, gathers: true},
+		"webdav.Fs": {eye: true, gathers: true},
+		"hasher.Fs": {recites: true}, "chunker.Fs": {recites: true}, "compress.Fs": {recites: true},
 		"dropbox.Fs": {gathers: true, atomic: true},
 	}
 }
@@ -61,11 +66,12 @@ func traitsOf(f fs.Fs) traits {
 	t.eye = len(layers) == 1 && known[typeOf(f)].eye // a wrapper may have a sign-in of its own
 	t.gathers = len(layers) == 1 && known[typeOf(f)].gathers
 	t.atomic = len(layers) == 1 && known[typeOf(f)].atomic
-	for _, layer := range layers {
-		k := known[typeOf(layer)]
+	for _, typ := range append(typesOf(layers), joinedTypes(layers)...) {
+		k := known[typ]
 		t.sizeUntrusted = t.sizeUntrusted || k.sizeUntrusted
 		t.nfcLookup = t.nfcLookup || k.nfcLookup
 		t.looksByListing = t.looksByListing || k.looksByListing
+		t.recites = t.recites || k.recites
 		if t.sharedID == "" {
 			t.sharedID = k.sharedID
 		}
@@ -79,6 +85,9 @@ func traitsOf(f fs.Fs) traits {
 	return t
 }
 
+// ofOurs are the traits for objects that the engine has written: with them no claim was sent that could be echoed.
+func (t traits) ofOurs() traits { return traits{recites: t.recites} }
+
 // layersOf is f and what it wraps, outermost first.
 func layersOf(f fs.Fs) []fs.Fs {
 	var layers []fs.Fs
@@ -91,6 +100,51 @@ func layersOf(f fs.Fs) []fs.Fs {
 		f = unwrap()
 	}
 	return layers
+}
+
+func typesOf(layers []fs.Fs) (types []string) {
+	for _, layer := range layers {
+		types = append(types, typeOf(layer))
+	}
+	return types
+}
+
+// joinedTypes are the types that the remotes below a combine or a union may have, which rclone doesn't unwrap.
+func joinedTypes(layers []fs.Fs) (types []string) {
+	left := 64 // remotes may be configured in a circle
+	var follow func(remote string)
+	follow = func(remote string) {
+		info, _, _, config, err := fs.ConfigFs(remote)
+		if left--; err != nil || left < 0 {
+			return
+		}
+		for typ := range knownTraits() {
+			if strings.HasPrefix(typ, strings.ReplaceAll(info.Name, " ", "")+".") {
+				types = append(types, typ)
+			}
+		}
+		if inner, _ := config.Get("remote"); inner != "" && info.Name != "local" {
+			follow(inner)
+		}
+		var joined fs.SpaceSepList
+		if list, _ := config.Get("upstreams"); joined.Set(list) == nil {
+			for _, inner := range joined {
+				if info.Name == "combine" {
+					_, inner, _ = strings.Cut(inner, "=")
+				}
+				for _, mode := range []string{":ro", ":nc", ":writeback"} {
+					inner = strings.TrimSuffix(inner, mode)
+				}
+				follow(inner)
+			}
+		}
+	}
+	for _, layer := range layers {
+		if t := typeOf(layer); t == "combine.Fs" || t == "union.Fs" {
+			follow(fs.ConfigStringFull(layer))
+		}
+	}
+	return types
 }
 
 // typeOf is a backend's Go type without the star: "local.Fs".

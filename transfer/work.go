@@ -323,8 +323,8 @@ func (w *work) attempt(ctx context.Context, fresh bool) error {
 	if opt := w.r.p.Opt; opt.DeleteSource != DeleteVerified || opt.Hold > 0 || !deletable(w.e, o) {
 		return w.r.record(ctx, w.i, o)
 	}
-	if o.Result == Skipped && w.r.dst.lists(w.e.DestPath()) {
-		// The destination was seen in a listing that may be old by now.
+	if o.Result == Skipped && (o.Grade == GradeA || w.r.dst.lists(w.e.DestPath())) {
+		// The destination was seen in a listing that may be old by now, or before the source was read to be compared with it.
 		if held, err := w.holds(ctx, o, m); err != nil || !held {
 			return cmp.Or(err, destErr("look at destination file", ErrTaken))
 		}
