@@ -420,6 +420,7 @@ func TestChangesThatWereNotCarriedOutAreRepeated(t *testing.T) {
 		"zone busy":  {maxBusy - 1, func() *http.Response { return reply(409, `{"errorCode":409,"serverErrorCode":"ZONE_BUSY"}`) }},
 		"429":        {maxTries - 1, func() *http.Response { return reply(429, "") }},
 		"421":        {1, func() *http.Response { return reply(421, "") }},
+		"450":        {1, func() *http.Response { return reply(450, "") }},
 		"busy items": {2, func() *http.Response { return reply(200, strings.ReplaceAll(ok, `"OK"`, `"ZONE_BUSY"`)) }},
 	} {
 		p := newApple(t)

@@ -275,7 +275,7 @@ func (t *tally) judge(ans *answer, err error) (next, time.Duration, error) {
 	code := codeOf(ans.body)
 	err = &statusError{what: t.c.what, status: ans.status, code: code, retry: ans.retry}
 	switch ans.status {
-	case http.StatusUnauthorized, http.StatusMisdirectedRequest, http.StatusLocked:
+	case http.StatusUnauthorized, http.StatusMisdirectedRequest, statusApple450, http.StatusLocked:
 		if t.c.steady {
 			return giveUp, 0, err
 		}

@@ -176,6 +176,7 @@ func (l *lane) confirm(ctx context.Context, svc service, group []*wish, before m
 			break
 		}
 	}
+	still, lags := surely(ctx, svc, still)
 	for _, w := range still {
 		w.err = errStillThere
 	}
@@ -188,6 +189,8 @@ func (l *lane) confirm(ctx context.Context, svc service, group []*wish, before m
 		l.log.WarnContext(ctx, "a first deletion couldn't be watched to its end; the next one is watched again", "remote", l.name, "error", err)
 	case len(still) > 0:
 		l.trip(ctx, fmt.Sprintf("%d of %d items were still there after iCloud said that they were moved to the trash", len(still), len(gone)))
+	case lags && len(lost) == 0:
+		l.log.InfoContext(ctx, "the listing lags behind a first deletion; the next one is watched again", "remote", l.name)
 	case len(lost) > 0:
 		l.trip(ctx, fmt.Sprintf("%d items that nobody asked to delete were gone after it, the first named %q; look in iCloud's trash", len(lost), lost[0].Name))
 	default:
@@ -195,6 +198,27 @@ func (l *lane) confirm(ctx context.Context, svc service, group []*wish, before m
 		l.trusted = true
 		l.mu.Unlock()
 	}
+}
+
+// surely leaves those of the items still listed that don't say themselves that they are in the trash. lags tells that some
+// did: listings lag behind.
+func surely(ctx context.Context, svc service, still []*wish) (there []*wish, lags bool) {
+	if len(still) == 0 {
+		return nil, false
+	}
+	ids := make([]string, len(still))
+	for i, w := range still {
+		ids[i] = w.ref.ID
+	}
+	items, errs := svc.Details(ctx, ids)
+	for i, w := range still {
+		if i < len(items) && i < len(errs) && errs[i] == nil && inTrash(items[i]) {
+			lags = true
+			continue
+		}
+		there = append(there, w)
+	}
+	return there, lags
 }
 
 func thereStill(gone []*wish, now map[string]map[string]Item) (still []*wish) {

@@ -21,6 +21,8 @@ const (
 	defaultZone = "com.apple.CloudDocs"
 	// statusApple330 is how a content host sends on to another.
 	statusApple330 = 330
+	// statusApple450 is Apple's other word for a session that has ended.
+	statusApple450 = 450
 )
 
 // Token implements service.

@@ -113,7 +113,7 @@ func guarded(do func() error) (err error) {
 // sessionRefused tells whether rclone's backend was refused for its session.
 func sessionRefused(err error) bool {
 	text := strings.ToLower(err.Error())
-	for _, s := range []string{"421 misdirected", "error 421", "401 unauthorized", "error 401", "invalid session token"} {
+	for _, s := range []string{"421 misdirected", "error 421", "error 450", "401 unauthorized", "error 401", "invalid session token"} {
 		if strings.Contains(text, s) {
 			return true
 		}

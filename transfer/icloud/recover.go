@@ -238,5 +238,5 @@ func isStale(err error) bool {
 
 // stale are the statuses of a session that isn't good any more.
 func stale(status int) bool {
-	return status == http.StatusUnauthorized || status == http.StatusMisdirectedRequest
+	return status == http.StatusUnauthorized || status == http.StatusMisdirectedRequest || status == statusApple450
 }

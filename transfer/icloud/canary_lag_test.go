@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -256,5 +257,47 @@ func TestCanaryOfChangedFilesShowsNothing(t *testing.T) {
 	d.edit(id, func(*driveItem) {})
 	if err := f.Delete(t.Context(), []transfer.Target{target})[0]; !errors.Is(err, transfer.ErrChanged) || l.tripped != nil || l.trusted {
 		t.Errorf("%v, tripped %v, trusted %v", err, l.tripped, l.trusted)
+	}
+}
+
+// laggard is a service whose listings don't show yet what went to the trash.
+type laggard struct {
+	*drive
+	mu   sync.Mutex
+	seen map[string]Listing
+	ends bool
+}
+
+func (l *laggard) List(ctx context.Context, ids []string) []Listing {
+	now := l.drive.List(ctx, ids)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, id := range ids {
+		if before, ok := l.seen[id]; ok && !l.ends {
+			now[i] = before
+		}
+		l.seen[id] = now[i]
+	}
+	return now
+}
+
+// A listing that lags behind is no deletion that went wrong: the items themselves say where they are. It is none that was watched either.
+func TestCanaryOfAListingThatLags(t *testing.T) {
+	d := &laggard{drive: newDrive(), seen: map[string]Listing{}}
+	for i := range 12 {
+		d.file(rootID, fmt.Sprint(i), "x")
+	}
+	l := quick()
+	f := newFs("ic", "", d, l)
+	var targets []transfer.Target
+	for i := range 12 {
+		targets = append(targets, aim(lookFor(t, f, fmt.Sprint(i))))
+	}
+	if err := errors.Join(f.Delete(t.Context(), targets[:7])...); err != nil || l.tripped != nil || l.trusted || len(d.trashedIDs()) != 7 {
+		t.Errorf("%v, tripped %v, trusted %v, %d in the trash", err, l.tripped, l.trusted, len(d.trashedIDs()))
+	}
+	d.ends = true
+	if err := errors.Join(f.Delete(t.Context(), targets[7:])...); err != nil || !l.trusted || len(d.trashedIDs()) != 12 {
+		t.Errorf("%v, trusted %v, %d in the trash", err, l.trusted, len(d.trashedIDs()))
 	}
 }
