@@ -55,6 +55,8 @@ type engine struct {
 	probe probe
 	room  room
 
+	syncPath func(string) error // nil writes to the disk
+
 	silences [2]silence // of source and destination
 }
 
@@ -77,6 +79,8 @@ type run struct {
 	last   map[int]Outcome // recorded in this run
 
 	allNoQuota bool // what keeps one entry from being done keeps all others
+
+	onDisk sync.Map // folders that were written to the disk
 
 	flights *flights
 	waiting func() context.Context // of one call of each: what only waits hangs on it

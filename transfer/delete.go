@@ -166,6 +166,9 @@ func (w *work) mayDelete(ctx context.Context, o Outcome, m mark, src fs.Object) 
 // that a deletion may have been asked for before. A source that deletes on the condition of an etag needs no look before
 // the first deletion (rule 4); any other is looked at once more.
 func (w *work) remove(ctx context.Context, o Outcome, m mark, src fs.Object, again bool) error {
+	if err := w.ruleCopyIsOnDisk(ctx, o); err != nil {
+		return err
+	}
 	if again || !w.conditional(m) {
 		var err error
 		if src, err = w.seeSource(ctx); err != nil {

@@ -17,6 +17,12 @@ func (p *Pair) NoWaiting(seen func(time.Duration)) *Pair {
 	return p
 }
 
+// SyncsBy has files and folders written to the disk by a function of the test's.
+func (p *Pair) SyncsBy(sync func(name string) error) *Pair {
+	p.engine.syncPath = sync
+	return p
+}
+
 // SpoolIn sets the folder for files that must be whole before they are sent.
 func (p *Pair) SpoolIn(dir string) *Pair {
 	p.engine.spool = dir

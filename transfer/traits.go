@@ -25,6 +25,8 @@ type traits struct {
 	// recites: hashes are those that its own layer computed on the way there and wrote down: they say what was sent, and
 	// nothing of what is stored.
 	recites bool
+	// disk: files lie on a disk of this machine.
+	disk bool
 	// eye: opening the remote twice costs little and shares no sign-in that two could spoil for each other (a refresh
 	// token that changes with each use, a session).
 	eye bool
@@ -54,6 +56,7 @@ func knownTraits() map[string]traits {
 		"webdav.Fs": {eye: true, gathers: true},
 		"hasher.Fs": {recites: true}, "chunker.Fs": {recites: true}, "compress.Fs": {recites: true},
 		"dropbox.Fs": {gathers: true, atomic: true},
+		"local.Fs":   {disk: true},
 	}
 }
 
@@ -72,6 +75,7 @@ func traitsOf(f fs.Fs) traits {
 		t.nfcLookup = t.nfcLookup || k.nfcLookup
 		t.looksByListing = t.looksByListing || k.looksByListing
 		t.recites = t.recites || k.recites
+		t.disk = t.disk || k.disk
 		if t.sharedID == "" {
 			t.sharedID = k.sharedID
 		}

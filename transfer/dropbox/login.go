@@ -250,12 +250,15 @@ func (l *login) once(ctx context.Context, do func(context.Context) error) error 
 	return err
 }
 
-// askRest tells all workers what the service asked for.
+// longestRest is how long the account rests at most before it is asked again: one odd answer must not stop it for good.
+const longestRest = time.Hour
+
+// askRest tells all workers what the service asked for, up to longestRest.
 func (l *login) askRest(ctx context.Context, err error, n int) {
 	d := backoff(n)
 	var a *answerError
 	if errors.As(err, &a) && a.after > 0 {
-		d = a.after
+		d = min(a.after, longestRest)
 	}
 	l.log.Debug("Dropbox asks for a rest", "for", d, "error", err)
 	if err := l.fleet.Rest(ctx, l.lane(), time.Now().Add(d)); err != nil {
