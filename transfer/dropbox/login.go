@@ -335,6 +335,13 @@ func (l *login) check(ctx context.Context) error {
 
 // look asks for a file by its path as Dropbox spells it; nil where there is none.
 func (l *login) look(ctx context.Context, path string) (*files.FileMetadata, error) {
+	found, err := l.lookAt(ctx, path)
+	meta, _ := found.(*files.FileMetadata)
+	return meta, err
+}
+
+// lookAt asks for whatever has a path; nil where nothing has.
+func (l *login) lookAt(ctx context.Context, path string) (files.IsMetadata, error) {
 	var found files.IsMetadata
 	err := l.call(ctx, func(ctx context.Context) (err error) {
 		found, err = l.files.GetMetadataContext(ctx, files.NewGetMetadataArg(path))
@@ -348,8 +355,7 @@ func (l *login) look(ctx context.Context, path string) (*files.FileMetadata, err
 	if err != nil {
 		return nil, err
 	}
-	meta, _ := found.(*files.FileMetadata)
-	return meta, nil
+	return found, nil
 }
 
 // backoff is how long to wait before repetition n, from 1.

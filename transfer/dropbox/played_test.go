@@ -3,7 +3,9 @@ package dropbox
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -212,5 +214,43 @@ func TestPlayedSpaceAndNames(t *testing.T) {
 		if r.Status == http.StatusBadRequest {
 			t.Errorf("a request that Dropbox doesn't understand: %+v", r)
 		}
+	}
+}
+
+// Where files are sent to, looks don't wait for each other as rclone's backend lets them: in folders of one file there are two for
+// each file. They answer as its own do.
+func TestPlayedLooks(t *testing.T) {
+	w, remote := played(t, cloudtest.Options{})
+	f := open(t, New(Options{}), strings.TrimSuffix(remote, ":")+",pacer_min_sleep=5m:")
+	b := []byte("content")
+	for _, name := range []string{"dir/one", "dir/page.html"} {
+		if _, err := f.Put(within(t), bytes.NewReader(b), info(name, b)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]error{"dir/one": nil, "DIR/One": nil, "dir/page.html": nil, "dir/two": fs.ErrorObjectNotFound,
+		"other/one": fs.ErrorObjectNotFound, "dir": fs.ErrorIsDir} {
+		o, err := f.NewObject(within(t), name)
+		if !errors.Is(err, want) || err == nil && (o.Size() != int64(len(b)) || o.Remote() != name) {
+			t.Errorf("%s: %v, error %v", name, o, err)
+		}
+	}
+	if n := w.Calls("dropbox:get_metadata"); n != 6 {
+		t.Errorf("%d calls for 6 looks", n)
+	}
+	// What was looked at so is read by rclone.
+	with := open(t, New(Options{}), remote+":")
+	put1(t, with)
+	o, err := with.NewObject(within(t), "dir/one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := o.Open(within(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	if got, err := io.ReadAll(in); err != nil || !bytes.Equal(got, b) {
+		t.Errorf("read %q, error %v", got, err)
 	}
 }

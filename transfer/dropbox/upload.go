@@ -43,6 +43,7 @@ func (f *Fs) upload(ctx context.Context, in io.Reader, src fs.ObjectInfo, remote
 	if err != nil {
 		return nil, err
 	}
+	f.sends.Store(true)
 	l := f.login
 	l.commits.sending.Add(1)
 	defer l.commits.sending.Add(-1)
@@ -81,10 +82,7 @@ func (f *Fs) upload(ctx context.Context, in io.Reader, src fs.ObjectInfo, remote
 
 // commitInfo says under which name, and how, a file is to be committed. Names that Dropbox refuses are refused here.
 func (f *Fs) commitInfo(remote, mode string, mtime time.Time) (*files.CommitInfo, error) {
-	full := "/" + remote
-	if root := f.Root(); root != "" {
-		full = "/" + root + full
-	}
+	full := f.full(remote)
 	if name := path.Base(full); refusedName(name) {
 		return nil, fserrors.NoRetryError(fmt.Errorf("file name %q is disallowed at Dropbox", name))
 	}
