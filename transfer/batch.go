@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rclone/rclone/fs/hash"
@@ -54,6 +55,7 @@ type engine struct {
 	spool string // folder for files of unknown length. Defaults to the system's temporary folder.
 	probe probe
 	room  room
+	long  atomic.Int64 // long files on their way
 
 	syncPath func(string) error // nil writes to the disk
 

@@ -22,6 +22,12 @@ const (
 	readAheadFrom = 4 << 20
 	// readAhead is how many buffers of 1 MiB that takes.
 	readAhead = 4
+	// longFrom is the size in bytes from which on a file is read further ahead, by longAhead buffers: a destination that takes
+	// pieces of 16 MiB in turn, such as Dropbox, would else have the source wait while it is sent one. longAtOnce files of a pair
+	// are, for the sake of memory.
+	longFrom   = 512 << 20
+	longAhead  = 17
+	longAtOnce = 8
 	// cleanUpTime bounds the removal of a partial upload after everything else was told to stop.
 	cleanUpTime = 30 * time.Second
 )
@@ -350,7 +356,15 @@ func (w *work) lookAgain(ctx context.Context, s *sent, put fs.Object) (Grade, st
 // gone on with.
 func (w *work) upload(ctx context.Context, r io.ReadCloser, size int64, mtime time.Time, name string, over fs.Object, up *PartUpload) (_ fs.Object, err error) {
 	if size >= readAheadFrom {
-		ahead, err := asyncreader.New(ctx, r, readAhead)
+		buffers := readAhead
+		if size >= longFrom {
+			long := &w.r.p.engine.long
+			defer long.Add(-1)
+			if long.Add(1) <= longAtOnce {
+				buffers = longAhead
+			}
+		}
+		ahead, err := asyncreader.New(ctx, r, buffers)
 		if err != nil {
 			_ = r.Close()
 			return nil, fmt.Errorf("read ahead: %w", err)
