@@ -139,7 +139,8 @@ func TestGoneIsLookedFor(t *testing.T) {
 	}
 }
 
-func init() {
+// damagingDisk registers the backend of damagingFs, for TestMain.
+func damagingDisk() {
 	fs.Register(&fs.RegInfo{Name: "damaging", Description: "stores a wrong bit, and has no hashes", NewFs: newDamaging})
 }
 

@@ -17,5 +17,6 @@ func TestMain(m *testing.M) {
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	fs.GetConfig(context.Background()).LogLevel = fs.LogLevelEmergency
 	atexit.IgnoreSignals() // rclone's handler would end the process, and its goroutine never ends
+	damagingDisk()
 	os.Exit(leaktest.Run(m))
 }
