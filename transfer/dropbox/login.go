@@ -183,10 +183,13 @@ func (l *login) learnAccount(ctx context.Context) error {
 	return nil
 }
 
+// renewalsMax is how often a call renews the access token: one that was just renewed may end before the call comes again.
+const renewalsMax = 2
+
 // call makes one call, in a place of the pace and outside of rests, and repeats it where that is safe: do must be
 // repeatable after a lost answer.
 func (l *login) call(ctx context.Context, do func(context.Context) error) error {
-	throttled, unsure, renewed := 0, 0, false
+	throttled, unsure, renewed := 0, 0, 0
 	for {
 		err := l.once(ctx, do)
 		if ctx.Err() != nil && err != nil {
@@ -207,10 +210,10 @@ func (l *login) call(ctx context.Context, do func(context.Context) error) error 
 			}
 			l.askRest(ctx, err, throttled)
 		case vSignIn:
-			if renewed || strings.Contains(err.Error(), "missing_scope") {
+			if renewed == renewalsMax || strings.Contains(err.Error(), "missing_scope") {
 				return fmt.Errorf("%w: %w", transfer.ErrSignIn, err)
 			}
-			renewed = true
+			renewed++
 			if err := l.renew(ctx, err); err != nil {
 				return err
 			}
