@@ -52,12 +52,13 @@ func (r *run) toDisk(file, root string) error {
 	}
 	for above := filepath.Dir(root); dir != above && strings.HasPrefix(dir, above); {
 		dir = filepath.Dir(dir)
-		if _, done := r.onDisk.LoadOrStore(dir, true); done {
-			break
+		if _, done := r.onDisk.Load(dir); done {
+			continue
 		}
 		if err := sync(dir); err != nil {
 			return err
 		}
+		r.onDisk.Store(dir, true) // now, so that nobody takes it for done that fails or is under way
 	}
 	return nil
 }

@@ -48,6 +48,27 @@ func TestRuleCopyIsOnDisk(t *testing.T) {
 	}
 }
 
+// A folder above a copy counts as written when it is, not when that was tried.
+func TestFolderThatIsNotOnDiskIsWrittenAgain(t *testing.T) {
+	src, dst := newRemote(t, "local"), newRemote(t, "local")
+	put(t, src, "a/f.txt", "the only copy", day)
+	w := newWorld(t, src, dst, verified, xtest.NewScript(), "a/f.txt")
+	tries := 0
+	w.pair.SyncsBy(func(name string) error {
+		if name != filepath.FromSlash(dst.Root()) {
+			return nil
+		}
+		if tries++; tries == 1 {
+			return errors.New("input/output error")
+		}
+		return nil
+	})
+	w.mustRun()
+	if o := w.outcome("a/f.txt"); o.Source != transfer.Deleted || tries != 2 {
+		t.Errorf("%+v after %d tries", o, tries)
+	}
+}
+
 // A disk that can't take the copy keeps the source.
 func TestCopyThatIsNotOnDiskKeepsTheSource(t *testing.T) {
 	src, dst := newRemote(t, "local"), newRemote(t, "local")
