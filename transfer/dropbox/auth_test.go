@@ -39,6 +39,22 @@ func TestTokenEndsMidway(t *testing.T) {
 	}
 }
 
+// A token that was just renewed may have ended again when the call comes once more; where that goes on, it is for a person.
+func TestTokenEndsTwiceInARow(t *testing.T) {
+	for _, endpoint := range []string{"files/upload_session/start", "files/upload_session/finish_batch_v2"} {
+		for times, want := range map[int]error{1: nil, 2: nil, 3: transfer.ErrSignIn} {
+			c := newCloud(t)
+			f := open(t, New(Options{}), c.remote()+":")
+			put(t, c, f, "first", []byte("1"))
+			ended := c.fault(fault{endpoint: endpoint, once: times, do: c.expire})
+			_, err := f.Put(within(t), strings.NewReader("2"), info("second", []byte("2")))
+			if !errors.Is(err, want) || c.hits(ended) != times {
+				t.Errorf("%s, the token ends %d times, %d were met: %v", endpoint, times, c.hits(ended), err)
+			}
+		}
+	}
+}
+
 func TestManyCallsRenewOnce(t *testing.T) {
 	c := newCloud(t)
 	f := open(t, New(Options{}), c.remote()+":")

@@ -267,7 +267,7 @@ func (l *login) commitRound(ctx context.Context) error {
 	return nil
 }
 
-// finish makes the call that commits a batch, once; a second time only where the access token was refused.
+// finish makes the call that commits a batch, once; again only where the access token was refused.
 func (l *login) finish(ctx context.Context, batch []*entry) (*files.UploadSessionFinishBatchResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTime)
 	defer cancel()
@@ -276,7 +276,7 @@ func (l *login) finish(ctx context.Context, batch []*entry) (*files.UploadSessio
 		arg.Entries = append(arg.Entries, e.arg)
 	}
 	res, err := l.files.UploadSessionFinishBatchV2Context(ctx, arg)
-	if judge(err) == vSignIn {
+	for n := 0; judge(err) == vSignIn && n < renewalsMax; n++ {
 		if err := l.renew(ctx, err); err != nil {
 			return nil, &refusedError{err} // nothing was carried out
 		}
