@@ -200,18 +200,19 @@ func (w *work) remove(ctx context.Context, o Outcome, m mark, src fs.Object, aga
 	failpoint.At("deleted")
 	if isNotFound(err) { // one word about one file: it is looked for
 		there, lerr := w.seeSource(ctx)
-		if lerr != nil {
+		switch {
+		case lerr != nil:
 			return lerr
-		}
-		if there != nil && ruleUnchangedBeforeDeletion(m, markOf(ctx, there)) != "" {
-			return w.keep(ctx, o, CodeChangedLater, "it changed after it was copied")
-		}
-		if there != nil {
-			return sourceErr("delete source file", errStillHere)
+		case there == nil:
+			err = nil
+		case ruleUnchangedBeforeDeletion(m, markOf(ctx, there)) != "":
+			err = ErrChanged
+		default:
+			err = errStillHere
 		}
 	}
 	switch {
-	case err == nil, isNotFound(err):
+	case err == nil:
 		return w.deleted(ctx, o)
 	case errors.Is(err, ErrChanged):
 		return w.keep(ctx, o, CodeChangedLater, "it changed after it was copied")
