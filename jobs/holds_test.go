@@ -18,6 +18,23 @@ import (
 	"offload/transfer"
 )
 
+// atItsDeletions is a job of n files whose hold is over, its only batch, and the journal of a worker that died at its deletions.
+func (w *world) atItsDeletions(t *testing.T, n int) (j Job, b stored, jr *journal) {
+	t.Helper()
+	j, stop := w.onHold(transfer.DeleteVerified, n)
+	stop()
+	w.over(j.ID)
+	if _, err := w.svc.Resume(t.Context(), j.ID); err != nil {
+		t.Fatal(err)
+	}
+	h := w.steal(j.ID, unitFinish, deadProcess(t))
+	b, err := w.svc.load(t.Context(), j.ID, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j, b, newJournal(w.svc, h, 1, b.entries, b.done, func(State) {})
+}
+
 // onHold is a job on hold with n files of a thousand bytes, and the worker that brought it there.
 func (w *world) onHold(policy transfer.DeletePolicy, n int) (j Job, stop func()) {
 	w.t.Helper()
@@ -311,18 +328,7 @@ func TestHoldKeepFencesTheFinish(t *testing.T) {
 // What a worker that died had asked to be deleted before the deletions were called off is told as it is.
 func TestHoldKeepLooksAtWhatWasAskedFor(t *testing.T) {
 	eachStore(t, func(t *testing.T, w *world) {
-		j, stop := w.onHold(transfer.DeleteVerified, 3)
-		stop()
-		w.over(j.ID)
-		if _, err := w.svc.Resume(t.Context(), j.ID); err != nil {
-			t.Fatal(err)
-		}
-		h := w.steal(j.ID, unitFinish, deadProcess(t))
-		b, err := w.svc.load(t.Context(), j.ID, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		jr := newJournal(w.svc, h, 1, b.entries, b.done, func(State) {})
+		j, b, jr := w.atItsDeletions(t, 3)
 		for i := range 2 {
 			o := b.done[i]
 			o.Source = transfer.Deleting
@@ -358,18 +364,7 @@ func TestHoldKeepLooksAtWhatWasAskedFor(t *testing.T) {
 // A deletion that had failed before the deletions were called off isn't tried again by a retry.
 func TestHoldKeepOutlastsARetry(t *testing.T) {
 	eachStore(t, func(t *testing.T, w *world) {
-		j, stop := w.onHold(transfer.DeleteVerified, 3)
-		stop()
-		w.over(j.ID)
-		if _, err := w.svc.Resume(t.Context(), j.ID); err != nil {
-			t.Fatal(err)
-		}
-		h := w.steal(j.ID, unitFinish, deadProcess(t))
-		b, err := w.svc.load(t.Context(), j.ID, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		jr := newJournal(w.svc, h, 1, b.entries, b.done, func(State) {})
+		j, b, jr := w.atItsDeletions(t, 3)
 		for i, code := range []string{transfer.CodeDeleteFailed, transfer.CodeNotSeenAgain} {
 			o := b.done[i]
 			o.Source, o.Code, o.Reason = transfer.Kept, code, "the source said no"
@@ -406,18 +401,7 @@ func TestHoldKeepOutlastsARetry(t *testing.T) {
 // A worker that dies amid the deletions after a hold leaves them to another, which proves each again.
 func TestHoldWorkerDiesAmidDeletions(t *testing.T) {
 	eachStore(t, func(t *testing.T, w *world) {
-		j, stop := w.onHold(transfer.DeleteVerified, 20)
-		stop()
-		w.over(j.ID)
-		if _, err := w.svc.Resume(t.Context(), j.ID); err != nil {
-			t.Fatal(err)
-		}
-		h := w.steal(j.ID, unitFinish, deadProcess(t))
-		b, err := w.svc.load(t.Context(), j.ID, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		jr := newJournal(w.svc, h, 1, b.entries, b.done, func(State) {})
+		j, b, jr := w.atItsDeletions(t, 20)
 		intent := func(i int, delete bool) {
 			o := b.done[i]
 			o.Source = transfer.Deleting

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"offload/internal/jobstest"
 	"offload/jobs"
 )
 
@@ -193,7 +194,7 @@ func TestARunThatIsUnderWay(t *testing.T) {
 			t.Errorf("it stands as %+v", v.Running)
 		}
 		stop := w.runner()
-		until(t, "the run that was asked for", func() bool { return len(w.runs("s")) == 1 })
+		jobstest.Until(t, "the run that was asked for", func() bool { return len(w.runs("s")) == 1 })
 		stop()
 		if got := w.runs("s")[0]; got.Result != Made || got.Trigger != ByHand || len(w.made()) != 1 {
 			t.Errorf("%+v", got)
@@ -239,7 +240,7 @@ func TestSomeRunnersShareTheRuns(t *testing.T) {
 			w.overdue(name, time.Second)
 		}
 		stops := []func(){w.runner(), w.runner(), w.runner()}
-		until(t, "all runs", func() bool {
+		jobstest.Until(t, "all runs", func() bool {
 			due, err := w.client.ZCount(t.Context(), keyDue, "-inf", fmt.Sprint(time.Now().UnixMilli())).Result()
 			open, _ := w.client.ZCard(t.Context(), keyOpen).Result()
 			return err == nil && due == 0 && open == 0
@@ -457,7 +458,7 @@ func TestRoomAndScrubs(t *testing.T) {
 	w.overdue("check", time.Second)
 	w.runner()
 	<-began
-	until(t, "the scrubs", func() bool { return len(w.runs("check")) == 1 })
+	jobstest.Until(t, "the scrubs", func() bool { return len(w.runs("check")) == 1 })
 	if run := w.runs("check")[0]; len(run.Jobs) != 2 || run.Jobs[0] == run.Jobs[1] {
 		t.Errorf("scrubs %+v", run)
 	}
@@ -465,7 +466,7 @@ func TestRoomAndScrubs(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 	slow <- struct{}{}
-	until(t, "room", func() bool { return len(w.runs("room")) == 1 })
+	jobstest.Until(t, "room", func() bool { return len(w.runs("room")) == 1 })
 	w.end()
 	mu.Lock()
 	need = false
@@ -473,7 +474,7 @@ func TestRoomAndScrubs(t *testing.T) {
 	w.overdue("room", time.Second)
 	<-began
 	slow <- struct{}{}
-	until(t, "that there is nothing to do", func() bool { return len(w.runs("room")) == 2 })
+	jobstest.Until(t, "that there is nothing to do", func() bool { return len(w.runs("room")) == 2 })
 	if run := w.runs("room")[0]; run.Result != Nothing || !strings.Contains(run.Reason, "21 GiB") {
 		t.Errorf("%+v", run)
 	}
@@ -489,7 +490,7 @@ func TestAThousandAtOneInstant(t *testing.T) {
 	}
 	began := time.Now()
 	w.runner()
-	until(t, "a thousand runs", func() bool {
+	jobstest.Until(t, "a thousand runs", func() bool {
 		n, err := w.client.ZCount(t.Context(), keyDue, "-inf", fmt.Sprint(time.Now().UnixMilli())).Result()
 		open, _ := w.client.ZCard(t.Context(), keyOpen).Result()
 		return err == nil && n == 0 && open == 0

@@ -183,21 +183,6 @@ func (w *world) runner() (stop func()) {
 	return stop
 }
 
-// until waits for a condition.
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	end, tick := time.NewTimer(time.Minute), time.NewTicker(10*time.Millisecond)
-	defer end.Stop()
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-end.C:
-			t.Fatalf("waited a minute in vain: %s", what)
-		case <-tick.C:
-		}
-	}
-}
-
 func newWorldOnEmbedded(t *testing.T) *world { return newWorld(t, store.Options{}) }
 
 func zAt(at time.Time, id string) redis.Z { return redis.Z{Score: float64(at.UnixMilli()), Member: id} }

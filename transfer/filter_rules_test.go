@@ -12,7 +12,6 @@ import (
 
 	"github.com/rclone/rclone/fs"
 	"github.com/rclone/rclone/fs/filter"
-	"github.com/rclone/rclone/fs/walk"
 )
 
 // chosenByRclone are the files that `rclone lsf -R` lists under the same flags: its own parser reads them, from files for
@@ -20,22 +19,7 @@ import (
 func chosenByRclone(t *testing.T, f fs.Fs, o filter.Options) []string {
 	t.Helper()
 	o.MinAge, o.MaxAge, o.MinSize, o.MaxSize = fs.DurationOff, fs.DurationOff, max(o.MinSize, -1), -1
-	fi, err := filter.NewFilter(&o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var paths []string
-	err = walk.ListR(filter.ReplaceConfig(t.Context(), fi), f, "", false, -1, walk.ListObjects, func(entries fs.DirEntries) error {
-		for _, e := range entries {
-			paths = append(paths, e.Remote())
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	slices.Sort(paths)
-	return paths
+	return listedByRclone(t, f, o)
 }
 
 func chosenByScan(t *testing.T, src fs.Fs, opt Options) []string {

@@ -93,6 +93,12 @@ func filteredByRclone(t *testing.T, f fs.Fs, opt Options) []string {
 	if opt.MaxAge > 0 {
 		o.MaxAge = fs.Duration(opt.MaxAge)
 	}
+	return listedByRclone(t, f, o)
+}
+
+// listedByRclone are the files that rclone lists under a filter, sorted.
+func listedByRclone(t *testing.T, f fs.Fs, o filter.Options) []string {
+	t.Helper()
 	fi, err := filter.NewFilter(&o)
 	if err != nil {
 		t.Fatal(err)

@@ -121,7 +121,7 @@ func TestScrape(t *testing.T) {
 	if err := w.jobs.Remove(t.Context(), j.ID); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the job is counted and gone", func() bool {
+	jobstest.Until(t, "the job is counted and gone", func() bool {
 		got = w.get()
 		return got["offload_jobs{state=completed}"] == 0 && got["offload_jobs{state=queued}"] == 0
 	})
@@ -145,7 +145,7 @@ func TestScrapeWithoutStore(t *testing.T) {
 	if err := w.store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the store is missed", func() bool { return w.get()["offload_store_up{}"] == 0 })
+	jobstest.Until(t, "the store is missed", func() bool { return w.get()["offload_store_up{}"] == 0 })
 	for name := range w.get() {
 		if strings.HasPrefix(name, "offload_jobs") || strings.HasPrefix(name, "offload_quota") {
 			t.Errorf("%s is told though the store is away", name)

@@ -21,20 +21,6 @@ func write(t *testing.T, name string, size int) {
 	}
 }
 
-// until waits for a condition, and fails the test when it doesn't come within a minute.
-func until(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	end, tick := time.After(time.Minute), time.NewTicker(20*time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-end:
-			t.Fatalf("waited a minute in vain: %s", what)
-		case <-tick.C:
-		}
-	}
-}
-
 // untilEnded is a context that ends with a job.
 func untilEnded(t *testing.T, s *jobs.Service, id string) context.Context {
 	ctx, cancel := context.WithCancel(t.Context())

@@ -204,7 +204,7 @@ func TestWorkersPage(t *testing.T) {
 		}
 	}()
 	var id string
-	untilTrue(t, "the worker is listed", func() bool {
+	jobstest.Until(t, "the worker is listed", func() bool {
 		all, err := w.jobs.Workers(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -221,11 +221,11 @@ func TestWorkersPage(t *testing.T) {
 	if rec := w.ask(guard.Operator, "/workers/drain", url.Values{"worker": {id}}); rec.Code != http.StatusSeeOther {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
-	untilTrue(t, "it is drained", func() bool { return strings.Contains(w.page(guard.Operator, "/workers"), "Resume") })
+	jobstest.Until(t, "it is drained", func() bool { return strings.Contains(w.page(guard.Operator, "/workers"), "Resume") })
 	if rec := w.ask(guard.Operator, "/workers/resume", url.Values{"worker": {id}}); rec.Code != http.StatusSeeOther {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
-	untilTrue(t, "it is idle", func() bool { return strings.Contains(w.page(guard.Operator, "/workers"), `state good`) })
+	jobstest.Until(t, "it is idle", func() bool { return strings.Contains(w.page(guard.Operator, "/workers"), `state good`) })
 	for _, bad := range []string{"", "nobody", hostile} {
 		if rec := w.ask(guard.Operator, "/workers/drain", url.Values{"worker": {bad}}); rec.Code != http.StatusNotFound {
 			t.Errorf("%q: %d", bad, rec.Code)
@@ -335,19 +335,5 @@ func TestPeriodSums(t *testing.T) {
 	got := periodSums([]quota.Day{{Date: "2026-10-14", Used: 1}, {Date: "2026-10-15", Used: 2}, {Date: "2026-11-14", Used: 4, Wasted: 1}, {Date: "2026-11-15", Used: 8}, {Date: "odd"}}, st)
 	if len(got) != 3 || got[0].Used != 8 || !got[0].Running || got[0].Start != "2026-11-15" || got[0].End != "2026-12-14" || got[1].Used != 6 || got[1].Wasted != 1 || got[2].Used != 1 {
 		t.Errorf("%+v", got)
-	}
-}
-
-// untilTrue waits for a condition, and fails the test when it doesn't come within a minute.
-func untilTrue(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	end, tick := time.After(time.Minute), time.NewTicker(20*time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-end:
-			t.Fatalf("waited a minute in vain: %s", what)
-		case <-tick.C:
-		}
 	}
 }

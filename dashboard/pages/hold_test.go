@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"offload/internal/jobstest"
 	"offload/jobs"
 	"offload/transfer"
 )
@@ -80,7 +81,7 @@ func TestScrubFromTheJobPage(t *testing.T) {
 	_, page = w.get("/jobs/" + scrub.ID)
 	holds(t, page, "1 file missing at the destination", "1 file different from what was proved", "offload restore")
 	lacks(t, page, "still at the source", "Check the offloaded files")
-	until(t, "the first page raises the alarm", func() bool {
+	jobstest.Until(t, "the first page raises the alarm", func() bool {
 		_, home := w.get("/")
 		return strings.Contains(home, "2 files of 2 files that were offloaded to") && strings.Contains(home, "offload restore "+j.ID) && strings.Contains(home, "/jobs/"+scrub.ID+"#trouble")
 	})

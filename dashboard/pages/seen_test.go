@@ -13,6 +13,7 @@ import (
 
 	"offload/dashboard/guard"
 	"offload/dashboard/live"
+	"offload/internal/jobstest"
 	"offload/jobs"
 	"offload/schedules"
 	"offload/transfer"
@@ -54,7 +55,7 @@ func TestHomeForgetsWhatWasSeenOrRedone(t *testing.T) {
 	// The list of jobs follows their states a moment later.
 	stands := func(want bool, texts ...string) {
 		t.Helper()
-		until(t, fmt.Sprintf("attention to be needed: %v, and %q", want, texts), func() bool {
+		jobstest.Until(t, fmt.Sprintf("attention to be needed: %v, and %q", want, texts), func() bool {
 			w.fresh()
 			page := home()
 			return strings.Contains(page, "Needs attention") == want && !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(page, text) })

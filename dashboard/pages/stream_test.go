@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"offload/dashboard/guard"
+	"offload/internal/jobstest"
 	"offload/jobs"
 )
 
@@ -169,7 +170,7 @@ func TestRoomIsShared(t *testing.T) {
 	}
 	step <- "one"
 	step <- "two"
-	until(t, "both were published", func() bool { return publishes.Load() == 2 })
+	jobstest.Until(t, "both were published", func() bool { return publishes.Load() == 2 })
 	for i, rm := range rooms {
 		if parts, _, _, _ := rm.since(0); parts["a"] != "two" || parts["b"] != "same" || parts["c"] != "two" {
 			t.Fatalf("viewer %d sees %v", i, parts)

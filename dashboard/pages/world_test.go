@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"offload/dashboard/guard"
 	"offload/dashboard/live"
@@ -128,7 +127,7 @@ func (w *world) order(change func(o *jobs.Order)) jobs.Job {
 func (w *world) reach(id string, states ...jobs.State) jobs.Job {
 	w.t.Helper()
 	var j jobs.Job
-	until(w.t, fmt.Sprintf("job %s reaches %v", id, states), func() bool {
+	jobstest.Until(w.t, fmt.Sprintf("job %s reaches %v", id, states), func() bool {
 		var err error
 		if j, err = w.svc.Get(w.t.Context(), id); err != nil {
 			w.t.Fatal(err)
@@ -141,22 +140,6 @@ func (w *world) reach(id string, states ...jobs.State) jobs.Job {
 		return false
 	})
 	return j
-}
-
-// until waits for a condition, and fails the test when it doesn't come within a minute.
-func until(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	end := time.NewTimer(time.Minute)
-	defer end.Stop()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-end.C:
-			t.Fatalf("waited a minute in vain: %s", what)
-		case <-tick.C:
-		}
-	}
 }
 
 // as lets requests be made by somebody else.

@@ -13,7 +13,8 @@ import (
 // waits for half a second. Tests that leave none wait for nothing.
 const Patience = 30 * time.Second
 
-// Run runs the tests of a package for its TestMain and returns the exit status: 1 where they pass but leave goroutines behind, each of which is told on stderr.
+// Run runs the tests of a package for its TestMain and returns the exit status: 1 where they pass but leave goroutines behind,
+// each of which is told on stderr.
 func Run(m interface{ Run() int }, but ...goleak.Option) int {
 	if code := m.Run(); code != 0 {
 		return code
